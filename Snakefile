@@ -1,0 +1,53 @@
+# A table of contents: configuration, the stages in the order of the data, the target rules.
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+configfile: workflow.current_basedir.join("config.yaml").get_path_or_uri(secret_free=True)
+
+
+include: "workflow/rules/common.smk"
+
+
+pathvars:
+    results=f"results/{study['study']}",
+
+
+report: "report/workflow.rst"
+
+
+include: "workflow/rules/acquire.smk"
+include: "workflow/rules/align.smk"
+include: "workflow/rules/split.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/embed.smk"
+include: "workflow/rules/calibrate.smk"
+include: "workflow/rules/distill.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/profile.smk"
+include: "workflow/rules/tables.smk"
+include: "workflow/rules/figures.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        rules.report.output,
+
+
+rule faces:
+    input:
+        expand("<results>/faces/{dataset}/store.arrow", dataset=study["datasets"]),
+        rules.quality.output,
+
+
+rule models:
+    input:
+        expand("<results>/{model}/seed{seed}/weights.safetensors", model=MODELS, seed=SEEDS),
+
+
+rule figures:
+    input:
+        FIGURES,

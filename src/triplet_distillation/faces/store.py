@@ -1,0 +1,144 @@
+"""The face store: aligned faces as one memory-mapped Arrow IPC file.
+
+Every source ends as one and every later stage starts from one. pandas, pyarrow, polars
+and Hugging Face ``datasets`` read it as it is. Columns:
+
+====================  ==============  =======================================================
+``image``             binary          encoded bytes (PNG as written by :mod:`.align`)
+``label``             int32           identity number, 0 … identities − 1
+``identity``          string          identity name
+``source``            string          where the photograph came from
+``landmarks``         10 × float32    x, y of left eye, right eye, nose, left and right mouth
+                                      corner, in pixels of the photograph; NaN without a face
+``score``             float32         the detector's confidence; NaN without a face
+``flag``              int8            one of :data:`FLAGS`
+====================  ==============  =======================================================
+
+The metadata of the schema name the template, the detector and its version, and where
+the faces came from with its checksum.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import pyarrow as pa
+
+from triplet_distillation.files import whole
+
+FLAGS = {0: "one face", 1: "several faces", 2: "no face"}
+ONE_FACE, SEVERAL_FACES, NO_FACE = FLAGS
+ROWS_PER_BATCH = 1024
+SCHEMA = pa.schema(
+    [
+        ("image", pa.binary()),
+        ("label", pa.int32()),
+        ("identity", pa.string()),
+        ("source", pa.string()),
+        ("landmarks", pa.list_(pa.float32(), 10)),
+        ("score", pa.float32()),
+        ("flag", pa.int8()),
+    ]
+)
+
+
+class Face(NamedTuple):
+    """One row of a store."""
+
+    image: bytes
+    label: int
+    identity: str
+    source: str
+    landmarks: np.ndarray
+    score: float
+    flag: int
+
+
+def write(path: str | Path, faces: Iterable[Face], metadata: dict) -> int:
+    """Write a store, whole or not at all; memory stays constant whatever the number of faces.
+
+    Args:
+        faces: rows in the order in which the store shall have them.
+        metadata: what is JSON; kept under the key ``faces`` of the schema's metadata.
+
+    Returns:
+        The number of faces written.
+
+    Raises:
+        ValueError: there is no face at all.
+    """
+    schema = SCHEMA.with_metadata({"faces": json.dumps(metadata)})
+    written = 0
+    with whole(path) as temporary:
+        with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+            for rows in _batches(faces):
+                columns = [pa.array(column, type=field.type) for column, field in zip(zip(*rows), SCHEMA)]
+                writer.write_batch(pa.record_batch(columns, schema=schema))
+                written += len(rows)
+        if not written:
+            raise ValueError(f"no face to write to {path}: the data set is empty or nothing in it could be read")
+    return written
+
+
+def _batches(faces: Iterable[Face]) -> Iterator[list[Face]]:
+    rows = []
+    for face in faces:
+        rows.append(face)
+        if len(rows) == ROWS_PER_BATCH:
+            yield rows
+            rows = []
+    if rows:
+        yield rows
+
+
+class FaceStore:
+    """A store opened for reading: item i without touching the others, safe in worker processes.
+
+    Args:
+        path: the Arrow IPC file.
+
+    Raises:
+        ValueError: not a face store, or a truncated one.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = str(path)
+        try:
+            self._reader = pa.ipc.open_file(pa.memory_map(self.path))
+            self.metadata = json.loads(self._reader.schema.metadata[b"faces"])
+        except (pa.ArrowInvalid, KeyError, TypeError) as error:
+            raise ValueError(f"{path} is not a face store ({error}); delete it and run the workflow again") from error
+        self._table = self._reader.read_all()
+        self._images = self._table.column("image").chunks
+
+    def __len__(self) -> int:
+        return self._table.num_rows
+
+    def __reduce__(self):
+        return FaceStore, (self.path,)
+
+    def column(self, name: str) -> np.ndarray:
+        """A whole column as a NumPy array (``landmarks`` as [N, 10])."""
+        column = self._table.column(name)
+        if name == "landmarks":
+            return column.combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(-1, 10)
+        return column.to_numpy()
+
+    def encoded(self, index: int) -> memoryview:
+        """The encoded bytes of face ``index``, without a copy."""
+        batch, row = divmod(int(index), ROWS_PER_BATCH)
+        return memoryview(self._images[batch][row].as_buffer())
+
+    def image(self, index: int) -> np.ndarray:
+        """Face ``index`` as RGB uint8 [112, 112, 3].
+
+        Raises:
+            ValueError: its bytes are no image.
+        """
+        pixels = cv2.imdecode(np.frombuffer(self.encoded(index), np.uint8), cv2.IMREAD_COLOR_RGB)
+        if pixels is None:
+            raise ValueError(f"face {index} of {self.path} cannot be decoded")
+        return pixels

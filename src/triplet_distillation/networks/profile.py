@@ -1,0 +1,89 @@
+"""What a network costs: parameters, size, floating-point operations, time for one image (Table 1)."""
+
+import statistics
+import time
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from triplet_distillation.files import write_json
+from triplet_distillation.logs import summary
+from triplet_distillation.networks.weights import create
+
+PER_ELEMENT = {"native_batch_norm": 2, "_prelu_kernel": 2, "add": 1}
+"""Operations a value of the output: BN scales and shifts, PReLU compares and multiplies, a shortcut adds."""
+
+
+class ElementwiseCounter(TorchDispatchMode):
+    """Counts the element-wise operations of :data:`PER_ELEMENT` that run inside it, in ``operations``."""
+
+    def __init__(self):
+        super().__init__()
+        self.operations = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        output = func(*args, **(kwargs or {}))
+        first = output[0] if isinstance(output, tuple) else output
+        self.operations += PER_ELEMENT.get(func.overloadpacket.__name__, 0) * first.numel()
+        return output
+
+
+def count_operations(settings: dict) -> tuple[int, int]:
+    """FLOPs of one 112×112 image: (convolutions and matrix products, those and element-wise operations).
+
+    One multiply-add is two. Nothing is computed: shapes go through the network on
+    PyTorch's meta device.
+    """
+    with torch.device("meta"):
+        network = create(settings).eval()
+        image = torch.empty(1, 3, 112, 112)
+    products, elementwise = FlopCounterMode(display=False), ElementwiseCounter()
+    with torch.no_grad():
+        with products:
+            network(image)
+        with elementwise:
+            network(image)
+    return products.get_total_flops(), products.get_total_flops() + elementwise.operations
+
+
+def time_forward(settings: dict, runs: int, warm_up: int = 2) -> list[float]:
+    """Seconds of each of ``runs`` forward passes of one image on one thread, after ``warm_up`` that do not count."""
+    torch.set_num_threads(1)
+    network = create(settings).eval()
+    image = torch.zeros(1, 3, 112, 112)
+    seconds = []
+    with torch.inference_mode():
+        for _ in range(warm_up + runs):
+            start = time.perf_counter()
+            network(image)
+            seconds.append(time.perf_counter() - start)
+    return seconds[warm_up:]
+
+
+def profile(settings: dict, runs: int) -> dict:
+    """``parameters``; ``size_mib`` of the weights as float32; ``flops``, ``flops_elementwise``, ``macs`` of one
+    image; ``seconds_per_image`` (mean of ``runs`` on one thread, as the paper's) and ``seconds_median``."""
+    network = create(settings)
+    flops, flops_elementwise = count_operations(settings)
+    seconds = time_forward(settings, runs)
+    return {
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "size_mib": sum(tensor.numel() * 4 for tensor in network.state_dict().values()) / 2**20,
+        "flops": flops,
+        "flops_elementwise": flops_elementwise,
+        "macs": flops // 2,
+        "seconds_per_image": statistics.mean(seconds),
+        "seconds_median": statistics.median(seconds),
+        "runs": runs,
+    }
+
+
+def write_profile(name: str, settings: dict, runs: int, output: str) -> None:
+    """:func:`profile` of the network called ``name``, as JSON."""
+    found = profile(settings, runs)
+    write_json(output, found)
+    summary(
+        f"{name}: {found['parameters'] / 1e6:.2f} M parameters, {found['flops'] / 1e9:.2f} GFLOPs, "
+        f"{found['seconds_per_image']:.3f} s an image"
+    )

@@ -1,0 +1,255 @@
+"""The study's figures, one function each, from the files of the earlier stages."""
+
+import math
+
+import numpy as np
+from matplotlib.ticker import MaxNLocator, NullLocator
+
+from triplet_distillation.evaluation import significance, verification
+from triplet_distillation.faces.store import FaceStore
+from triplet_distillation.files import read_json, read_table
+from triplet_distillation.reporting import style
+from triplet_distillation.reporting.tables import PERCENT, correct_on, read_scores
+
+plt = style.plt
+
+
+def training_curves(
+    first_stage: dict[str, list[str]], second_stage: dict[str, list[str]], labels: dict[str, str], output: str
+) -> None:
+    """Loss of every model over its steps; for the second stage, the share of active triplets too.
+
+    Args:
+        first_stage, second_stage: model to the paths of its histories, one a seed (the
+            first is drawn, the others thin).
+        labels: model to its name for readers.
+        output: picture.
+    """
+    first_stage, second_stage = ({labels[m]: p for m, p in stage.items()} for stage in (first_stage, second_stage))
+    figure, axes = plt.subplots(1, 3, figsize=(12, 4.4))
+    _curves(axes[0], first_stage, "loss", "First stage: ArcFace")
+    axes[0].set_yscale("symlog", linthresh=1)
+    axes[0].set_ylabel("loss (linear below 1, logarithmic above)")
+    _curves(axes[1], second_stage, "loss", "Second stage: loss")
+    axes[1].set_ylabel("loss")
+    _curves(axes[2], second_stage, "active", "Second stage: active triplets", PERCENT)
+    axes[2].set_ylabel("triplets that violate their margin, %")
+    for axis in axes:
+        axis.set_ylim(bottom=0)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes[0].legend(loc="upper right")
+    handles, names = axes[1].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower right", ncol=len(names), title="second stage")
+    style.save(figure, output)
+
+
+def _curves(axis, histories: dict[str, list[str]], column: str, title: str, factor: float = 1) -> None:
+    for index, (label, paths) in enumerate(histories.items()):
+        for order, path in enumerate(paths):
+            history = read_table(path)
+            if column in history:
+                look = style.line_style(index) | ({} if order == 0 else {"linewidth": 0.6, "alpha": 0.6})
+                axis.plot(history.step + 1, factor * history[column], label=label if order == 0 else None, **look)
+    axis.set(title=title, xlabel="step")
+
+
+def roc(scores: dict[str, list[str]], labels: dict[str, str], benchmarks: dict[str, str], output: str) -> None:
+    """ROC of every model (first seed), a panel a benchmark; FAR from what the impostor pairs support."""
+    tables = read_scores(scores)
+    figure, axes = _panels(len(benchmarks), 5.2, 4.6)
+    for axis, (benchmark, title) in zip(axes, benchmarks.items()):
+        lowest = 100.0
+        for index, (model, each) in enumerate(tables.items()):
+            table = each[0][each[0].benchmark == benchmark]
+            curve = verification.roc(table.score.to_numpy(), table.same.to_numpy())
+            shown = curve.far > 0
+            axis.plot(
+                PERCENT * curve.far[shown], PERCENT * curve.tar[shown], label=labels[model], **style.line_style(index)
+            )
+            lowest = min(lowest, PERCENT * curve.tar[shown].min())
+        axis.set(xscale="log", title=title, xlabel="false accept rate, %", ylabel="true accept rate, %")
+        axis.set_ylim(max(0, math.floor(lowest / 10) * 10), 101)
+        axis.xaxis.set_major_formatter(style.plain_number)
+        axis.legend(loc="lower right")
+    style.save(figure, output)
+
+
+def _panels(number: int, width: float, height: float):
+    columns = min(number, 3)
+    rows = math.ceil(number / columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(width * columns, height * rows), squeeze=False)
+    for axis in axes.flat[number:]:
+        axis.set_visible(False)
+    return figure, list(axes.flat)
+
+
+def score_distributions(
+    scores: dict[str, list[str]], labels: dict[str, str], benchmarks: dict[str, str], output: str
+) -> None:
+    """Histograms of genuine and impostor cosines, one panel a model and benchmark (first seed)."""
+    tables = read_scores(scores)
+    figure, axes = _panels(len(tables) * len(benchmarks), 4, 2.6)
+    cells = [(benchmark, model) for benchmark in benchmarks for model in tables]
+    lowest = min(each[0].score.min() for each in tables.values())
+    bins = np.linspace(min(-0.4, lowest), 1, 45)
+    for axis, (benchmark, model) in zip(axes, cells):
+        table = tables[model][0]
+        table = table[table.benchmark == benchmark]
+        for same, colour, name, hatch in (
+            (True, style.GENUINE, "genuine", ""),
+            (False, style.IMPOSTOR, "impostor", "///"),
+        ):
+            axis.hist(
+                table.score[table.same == same],
+                bins,
+                color=colour,
+                alpha=0.55,
+                hatch=hatch,
+                edgecolor=colour,
+                linewidth=0.3,
+                label=name,
+            )
+        title = labels[model] if len(benchmarks) == 1 else f"{labels[model]}, {benchmarks[benchmark]}"
+        axis.set(title=title, xlabel="cosine", ylabel="pairs", xlim=(bins[0], 1))
+    axes[0].legend(loc="upper left", fontsize=9)
+    style.save(figure, output)
+
+
+def calibration(margins: dict[str, str], triplets: dict[str, str], output: str) -> None:
+    """Distribution of the sampled triplets' d, the margins read off it, and the line F(d) (Eq. 4).
+
+    Args:
+        margins: distance to the path of its calibration (JSON); a panel each.
+        triplets: distance to the path of its table with a column ``d``.
+        output: picture.
+    """
+    figure, axes = _panels(len(margins), 7.5, 4.6)
+    for axis, distance in zip(axes, margins):
+        _calibration_panel(axis, read_json(margins[distance]), read_table(triplets[distance]).d.to_numpy(), distance)
+    style.save(figure, output)
+
+
+def _calibration_panel(axis, found: dict, d: np.ndarray, distance: str) -> None:
+    axis.hist(d, bins=40, color=style.COLOURS[6], edgecolor="white")
+    axis.set(xlabel=f"d = max(T(a, n) − T(a, p), 0), {distance.replace('_', ' ')}", ylabel="triplets")
+    used = found["minimum_margin"], found["maximum_margin"]
+    quantiles = [f"measured ({PERCENT * share:g} % quantile)" for share in found["measured_quantiles"]]
+    for values, colour, names, dash in (
+        (found["measured"], style.COLOURS[1], quantiles, "--"),
+        (found["paper"], style.COLOURS[5], ["of the paper"] * 2, ":"),
+    ):
+        for value, symbol, name in zip(values, ("min", "max"), names):
+            axis.axvline(value, color=colour, linestyle=dash, label=f"$m_{{{symbol}}}$ {name}: {value:.3g}")
+    other = axis.twinx()
+    other.grid(False)
+    other.spines["right"].set_visible(True)
+    other.plot([0, d.max()], used, color="black", linewidth=2, label=f"F(d) as trained ({found['mode']})")
+    other.set(ylabel="margin F(d)", ylim=(0, 1.15 * max(used)))
+    handles = [each for one in (axis, other) for each in one.get_legend_handles_labels()[0]]
+    axis.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncol=3, fontsize=9)
+    axis.set_title(f"{len(d)} random triplets of the training set, seen by the teacher")
+
+
+def accuracy_against_flops(
+    scores: dict[str, list[str]],
+    labels: dict[str, str],
+    benchmarks: dict[str, str],
+    profiles: dict[str, str],
+    settings: dict,
+    output: str,
+) -> None:
+    """Accuracy with its interval against the cost of one image, a panel a benchmark.
+
+    Args:
+        profiles: model to the path of its network's profile.
+        settings: ``resamples, seed`` of the intervals.
+    """
+    tables = read_scores(scores)
+    figure, axes = _panels(len(benchmarks), 8.5, 4.4)
+    flops = {model: read_json(path)["flops"] / 1e9 for model, path in profiles.items()}
+    for axis, (benchmark, title) in zip(axes, benchmarks.items()):
+        for index, (model, each) in enumerate(tables.items()):
+            interval = significance.bootstrap(*correct_on(each, benchmark), settings["resamples"], settings["seed"])
+            mean, low, high = (PERCENT * value for value in interval)
+            at_same_cost = [other for other in tables if flops[other] == flops[model]]
+            beside = 1 + 0.03 * (at_same_cost.index(model) - (len(at_same_cost) - 1) / 2)
+            axis.errorbar(
+                flops[model] * beside,
+                mean,
+                yerr=[[max(0, mean - low)], [max(0, high - mean)]],
+                marker=style.MARKERS[index % len(style.MARKERS)],
+                color=style.COLOURS[index % len(style.COLOURS)],
+                capsize=3,
+                linestyle="none",
+                label=f"{labels[model]}, {flops[model]:.2f}",
+            )
+        low, high = min(flops.values()), max(flops.values())
+        axis.set(xscale="log", xlim=(low / 1.4, high * 1.4), title=title)
+        axis.set_xticks(sorted(set(flops.values())), minor=False)
+        axis.xaxis.set_major_formatter(style.two_digits)
+        axis.xaxis.set_minor_locator(NullLocator())
+        axis.set(xlabel="FLOPs an image, 10⁹", ylabel="accuracy, % (95 % interval)")
+        axis.legend(title="model, 10⁹ FLOPs", loc="center left", bbox_to_anchor=(1, 0.5))
+    style.save(figure, output)
+
+
+def faces(store_path: str, output: str, people: int = 8, images: int = 4) -> None:
+    """A strip of aligned faces: the first ``images`` of ``people`` spread over the store."""
+
+    store = FaceStore(store_path)
+    labels, identities = store.column("label"), store.column("identity")
+    chosen = np.unique(np.linspace(0, labels.max(), people).round().astype(int))
+    figure, axes = plt.subplots(images, len(chosen), figsize=(1.15 * len(chosen), 1.2 * images), squeeze=False)
+    for column, label in enumerate(chosen):
+        rows = np.flatnonzero(labels == label)[:images]
+        for row, axis in enumerate(axes[:, column]):
+            axis.set_axis_off()
+            if row < len(rows):
+                axis.imshow(store.image(rows[row]))
+        axes[0, column].set_title(str(identities[rows[0]]), fontsize=9)
+    style.save(figure, output)
+
+
+def triplets(
+    store_path: str,
+    training_set: str,
+    triplets_path: str,
+    margins: str,
+    fixed: dict[str, float],
+    output: str,
+    number: int = 5,
+) -> None:
+    """A few of the calibration's triplets as photographs, with the margin that each method gives them.
+
+    F(d) is taken with the largest d of the triplets drawn for the calibration; in training
+    d_max is the largest of each batch.
+
+    Args:
+        fixed: methods with one margin, name for readers to margin.
+        number: triplets, from the smallest d to the largest.
+    """
+
+    store, rows = FaceStore(store_path), read_table(training_set).row.to_numpy()
+    drawn, found = read_table(triplets_path).sort_values("d", kind="stable"), read_json(margins)
+    chosen = drawn.iloc[np.linspace(0, len(drawn) - 1, number).round().astype(int)]
+    low, high = found["minimum_margin"], found["maximum_margin"]
+    figure, axes = plt.subplots(number, 4, figsize=(9.5, 1.55 * number), width_ratios=[1, 1, 1, 3.2], squeeze=False)
+    for line, (_, triplet) in zip(axes, chosen.iterrows()):
+        for axis, role in zip(line, ("anchor", "positive", "negative")):
+            axis.imshow(store.image(rows[int(triplet[role])]))
+            axis.set(xticks=[], yticks=[])
+            axis.grid(False)
+            for spine in axis.spines.values():
+                spine.set_visible(False)
+        d_line = f"T(a, p) {triplet.anchor_positive_distance:.2f}, T(a, n) {triplet.anchor_negative_distance:.2f}"
+        distilled_margin = low + (high - low) * triplet.d / drawn.d.max()
+        text = [
+            f"teacher: {d_line}, d = {triplet.d:.2f}",
+            f"triplet distillation: margin F(d) = {distilled_margin:.3f}",
+        ]
+        text += [f"{label}: margin {margin:g}" for label, margin in fixed.items()]
+        line[3].set_axis_off()
+        line[3].text(0, 0.5, "\n".join(text), va="center", fontsize=9, transform=line[3].transAxes)
+    for axis, role in zip(axes[0], ("anchor", "positive", "negative")):
+        axis.set_title(role)
+    style.save(figure, output)

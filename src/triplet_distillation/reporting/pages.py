@@ -1,0 +1,77 @@
+"""Tables as pages that stand alone: no script, no font, no picture from elsewhere."""
+
+import html
+
+import pandas as pd
+
+STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; margin: 1.5rem auto; max-width: 76rem;
+  padding: 0 1rem; }
+h1 { font-size: 1.35rem; margin: 0 0 .6rem; } h2 { font-size: 1.1rem; margin: 2rem 0 .5rem; }
+table { border-collapse: collapse; margin: .5rem 0; font-variant-numeric: tabular-nums; }
+th, td { padding: .3rem .6rem; text-align: right; white-space: nowrap; } th { white-space: normal; }
+th:first-child, td:first-child { text-align: left; }
+td.text { text-align: left; white-space: normal; overflow-wrap: anywhere; min-width: 12rem; }
+thead th { border-bottom: 2px solid #1a1a1a; vertical-align: bottom; } thead tr.groups th { border-bottom: 0;
+  text-align: center; }
+tbody tr:nth-child(even) { background: #f4f4f4; } tbody tr:last-child td { border-bottom: 2px solid #1a1a1a; }
+.interval, .unit { color: #555; font-size: .85em; } .apart { border-left: 4px solid #999; padding-left: 1rem;
+  margin-top: 2.5rem; }
+p.lead { font-weight: 600; } ul { padding-left: 1.2rem; } li { margin: .3rem 0; } .scroll { overflow-x: auto; }
+"""
+
+
+def page(title: str, *parts: str) -> str:
+    """A whole HTML document from a title (text) and parts (HTML)."""
+    return (
+        f'<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{html.escape(title)}</title>'
+        f"<style>{STYLE}</style></head>\n<body>\n<h1>{html.escape(title)}</h1>\n"
+        + "\n".join(parts)
+        + "\n</body></html>\n"
+    )
+
+
+def table(header: list[str], rows: list[list[str]], groups: list[tuple[str, int]] | None = None) -> str:
+    """An HTML table. Cells are HTML already; a cell that begins with a space is text, aligned left.
+
+    Args:
+        header: column heads.
+        rows: cells.
+        groups: heads over several columns, as (text, number of columns).
+    """
+    over = ""
+    if groups:
+        over = '<tr class="groups">' + "".join(f'<th colspan="{span}">{text}</th>' for text, span in groups) + "</tr>"
+    head = "<tr>" + "".join(f"<th>{cell}</th>" for cell in header) + "</tr>"
+    body = "".join("<tr>" + "".join(_cell(cell) for cell in row) + "</tr>\n" for row in rows)
+    return f'<div class="scroll"><table><thead>{over}{head}</thead>\n<tbody>\n{body}</tbody></table></div>'
+
+
+def _cell(cell: str) -> str:
+    return f'<td class="text">{cell.strip()}</td>' if cell.startswith(" ") else f"<td>{cell}</td>"
+
+
+def notes(lines) -> str:
+    return "<ul>" + "".join(f"<li>{html.escape(line)}</li>" for line in lines) + "</ul>"
+
+
+def paragraph(text: str, kind: str = "") -> str:
+    return f'<p class="{kind}">{html.escape(text)}</p>' if kind else f"<p>{html.escape(text)}</p>"
+
+
+def latex(frame: pd.DataFrame) -> str:
+    """A LaTeX ``tabular`` with booktabs rules; the text of cells is escaped."""
+    aligned = "l" + "r" * (len(frame.columns) - 1)
+    rows = [list(frame.columns), *frame.astype(str).to_numpy().tolist()]
+    head, *body = [" & ".join(_escape(cell) for cell in row) + r" \\" for row in rows]
+    lines = [rf"\begin{{tabular}}{{{aligned}}}", r"\toprule", head, r"\midrule", *body, r"\bottomrule"]
+    return "\n".join([*lines, r"\end{tabular}", ""])
+
+
+LATEX = str.maketrans(
+    {"%": r"\%", "_": r"\_", "&": r"\&", "#": r"\#", "–": "--", "×": r"$\times$", "−": "$-$", "⁹": "$^9$", "⁶": "$^6$"}
+)
+
+
+def _escape(text: str) -> str:
+    return str(text).translate(LATEX)

@@ -1,0 +1,51 @@
+"""One look for all figures: readable in print and for the colour-blind."""
+
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+from matplotlib.ticker import FuncFormatter
+
+from triplet_distillation.files import whole
+
+COLOURS = ("#000000", "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#8C6D1F")
+"""Okabe and Ito's palette (its yellow, faint on paper, left out)."""
+LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)))
+MARKERS = ("o", "s", "^", "v", "D", "P", "X", "*")
+GENUINE, IMPOSTOR = "#0072B2", "#D55E00"
+
+plt.rcParams.update(
+    {
+        "font.size": 10,
+        "axes.titlesize": 11,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "grid.color": "#dddddd",
+        "grid.linewidth": 0.6,
+        "axes.axisbelow": True,
+        "legend.frameon": False,
+        "figure.constrained_layout.use": True,
+        "svg.hashsalt": "triplet-distillation",
+        "svg.fonttype": "path",
+    }
+)
+
+
+plain_number = FuncFormatter(lambda value, _: f"{value:g}")
+two_digits = FuncFormatter(lambda value, _: f"{value:.2f}")
+
+
+def line_style(index: int) -> dict:
+    """Colour and dash of the index-th of several lines: told apart without colour too."""
+    return {"color": COLOURS[index % len(COLOURS)], "linestyle": LINES[index % len(LINES)], "linewidth": 1.6}
+
+
+def save(figure, path: str | Path) -> None:
+    """Write ``figure`` as SVG or PNG; the same figure gives the same bytes."""
+    is_svg = Path(path).suffix == ".svg"
+    with whole(path) as temporary:
+        figure.savefig(temporary, dpi=150, metadata={"Date": None} if is_svg else {"Software": None})
+    plt.close(figure)

@@ -1,0 +1,256 @@
+"""The study's tables: CSV for programs, HTML for the report, LaTeX for a paper."""
+
+import html
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from triplet_distillation.evaluation import significance
+from triplet_distillation.files import read_json, read_table, write_table, write_text
+from triplet_distillation.reporting import pages, paper
+
+PERCENT = 100
+
+
+def write_table1(profiles: dict[str, str], csv: str, html_page: str, tex: str) -> None:
+    """Table 1: the networks' cost, each number beside the paper's and their ratio.
+
+    Args:
+        profiles: network's name to the path of its profile (JSON), in the order of the rows.
+        csv, html_page, tex: outputs.
+    """
+    columns = ["size_mib", "parameters", "flops", "flops_elementwise", "macs", "seconds_per_image"]
+    rows = []
+    for network, path in profiles.items():
+        found, printed = read_json(path), paper.TABLE_1.get(network, {})
+        row = {"network": network, **{column: found[column] for column in columns}}
+        for column in ("size_mib", "parameters", "flops", "seconds_per_image"):
+            row[f"paper_{column}"] = printed.get(column, np.nan)
+            row[f"ratio_{column}"] = found[column] / printed[column] if printed else np.nan
+        rows.append(row)
+    table = pd.DataFrame(rows)
+    write_table(csv, table)
+    runs = read_json(next(iter(profiles.values())))["runs"]
+    write_text(html_page, _table1_page(table, runs))
+    write_text(tex, pages.latex(_table1_text(table)))
+
+
+TABLE_1_COLUMNS = (
+    ("size_mib", "size, MiB", 1, "{:.1f}"),
+    ("parameters", "parameters, 10⁶", 1e6, "{:.2f}"),
+    ("flops", "FLOPs, 10⁹", 1e9, "{:.2f}"),
+    ("seconds_per_image", "s/image, 1 thread", 1, "{:.3f}"),
+)
+
+
+def _table1_text(table: pd.DataFrame) -> pd.DataFrame:
+    text = pd.DataFrame({"network": table.network})
+    for column, head, unit, form in TABLE_1_COLUMNS:
+        text[head] = [form.format(value / unit) for value in table[column]]
+        text[f"{head} (paper)"] = [_or_dash(value / unit, form) for value in table[f"paper_{column}"]]
+    return text
+
+
+def _table1_page(table: pd.DataFrame, runs: int) -> str:
+    header, groups = ["network"], [("", 1)]
+    for _, head, _, _ in TABLE_1_COLUMNS:
+        header += ["here", "paper", "ratio"]
+        groups.append((head, 3))
+    header += ["with element-wise", "multiply-adds"]
+    groups.append(("also, 10⁹", 2))
+    rows = []
+    for _, row in table.iterrows():
+        cells = [html.escape(row.network)]
+        for column, _, unit, form in TABLE_1_COLUMNS:
+            cells += [form.format(row[column] / unit), _or_dash(row[f"paper_{column}"] / unit, form)]
+            cells.append(_or_dash(row[f"ratio_{column}"], "{:.2f}"))
+        rows.append([*cells, f"{row.flops_elementwise / 1e9:.2f}", f"{row.macs / 1e9:.2f}"])
+    return pages.page(
+        "Table 1. What the networks cost",
+        pages.paragraph(f"At full size, one 112×112 image; the time is the mean of {runs} runs on this machine."),
+        pages.table(header, rows, groups),
+        pages.notes(paper.TABLE_1_NOTES),
+    )
+
+
+def _or_dash(value: float, form: str) -> str:
+    return "–" if np.isnan(value) else form.format(value)
+
+
+def read_scores(paths: dict[str, list[str]]) -> dict[str, list[pd.DataFrame]]:
+    """Scores of every model, one table a seed, from model to paths."""
+    return {model: [read_table(path) for path in each] for model, each in paths.items()}
+
+
+def correct_on(scores: list[pd.DataFrame], benchmark: str) -> tuple[np.ndarray, np.ndarray]:
+    """(correct [seeds, pairs], same [pairs]) of one model on one benchmark."""
+    chosen = [table[table.benchmark == benchmark] for table in scores]
+    return np.stack([table.correct.to_numpy() for table in chosen]), chosen[0].same.to_numpy()
+
+
+def write_table2(
+    scores: dict[str, list[str]],
+    labels: dict[str, str],
+    benchmarks: dict[str, str],
+    training_set: str,
+    settings: dict,
+    csv: str,
+    html_page: str,
+    tex: str,
+) -> None:
+    """Table 2: mean accuracy in percent of every model on every benchmark, with its 95 % interval.
+
+    Args:
+        scores: model to the paths of its scores, one a seed, in the order of the rows.
+        labels: model to its name for readers.
+        benchmarks: benchmark to its name for readers.
+        training_set: path of the table ``row, label``.
+        settings: ``resamples, seed``.
+        csv, html_page, tex: outputs.
+    """
+    rows = []
+    for model, tables in read_scores(scores).items():
+        row = {"model": model.removeprefix("students/"), "label": labels[model]}
+        for benchmark in benchmarks:
+            interval = significance.bootstrap(*correct_on(tables, benchmark), settings["resamples"], settings["seed"])
+            row[benchmark], row[f"{benchmark}_low"], row[f"{benchmark}_high"] = (PERCENT * x for x in interval)
+        rows.append(row)
+    table = pd.DataFrame(rows)
+    write_table(csv, table)
+    faces = read_table(training_set)
+    seeds = len(next(iter(scores.values())))
+    write_text(html_page, _table2_page(table, benchmarks, len(faces), faces.label.nunique(), seeds))
+    text = pd.DataFrame({"model": table.label})
+    for benchmark, label in benchmarks.items():
+        text[label] = [
+            f"{mean:.2f} ({low:.2f}–{high:.2f})"
+            for mean, low, high in zip(table[benchmark], table[f"{benchmark}_low"], table[f"{benchmark}_high"])
+        ]
+    write_text(tex, pages.latex(text))
+
+
+def _table2_page(table: pd.DataFrame, benchmarks: dict[str, str], images: int, people: int, seeds: int) -> str:
+    rows = []
+    for _, row in table.iterrows():
+        cells = [html.escape(row.label)]
+        for benchmark in benchmarks:
+            interval = f'<span class="interval">{row[f"{benchmark}_low"]:.2f} – {row[f"{benchmark}_high"]:.2f}</span>'
+            cells.append(f"{row[benchmark]:.2f} {interval}")
+        rows.append(cells)
+    printed = [[html.escape(model), *(f"{each:.2f}" for each in row)] for model, row in paper.TABLE_2.items()]
+    return pages.page(
+        "Table 2. Verification accuracy, percent",
+        pages.paragraph(
+            f"Trained on {images:,} images of {people:,} people, {seeds} seed{'s' * (seeds > 1)}: a study of this size "
+            "is no replication of the paper's numbers (3.8 million images of 85 thousand people).",
+            "lead",
+        ),
+        pages.table(["model", *(html.escape(label) for label in benchmarks.values())], rows),
+        pages.paragraph(
+            "Mean over seeds and folds; in grey the 95 % interval from resampling "
+            + ("seeds and pairs." if seeds > 1 else "the pairs (one seed: the chance of training is not in it).")
+        ),
+        '<div class="apart"><h2>As printed in the paper, for reading only</h2>',
+        pages.table(["model", *paper.TABLE_2_BENCHMARKS], printed),
+        pages.notes(paper.TABLE_2_NOTES),
+        "</div>",
+    )
+
+
+def write_verification(
+    figures: dict[str, list[str]], labels: dict[str, str], benchmarks: dict[str, str], csv: str, html_page: str
+) -> None:
+    """Every figure of every model, seed and benchmark: accuracy by folds, AUC, EER, TAR at FAR.
+
+    Args:
+        figures: model to the paths of its figures (JSON), one a seed.
+        labels, benchmarks: names for readers.
+        csv, html_page: outputs.
+    """
+    rows = []
+    for model, paths in figures.items():
+        for path in paths:
+            for benchmark, found in read_json(path).items():
+                rows.append(
+                    {
+                        "model": model.removeprefix("students/"),
+                        "seed": int(Path(path).stem.removeprefix("seed")),
+                        "benchmark": benchmark,
+                        "label": labels[model],
+                        **{key: found[key] for key in ("accuracy", "accuracy_deviation", "auc", "equal_error_rate")},
+                        **{f"tar_at_far_{far}": tar for far, tar in found["tar_at_far"].items()},
+                        **{key: found[key] for key in ("pairs", "genuine", "impostor", "folds")},
+                    }
+                )
+    table = pd.DataFrame(rows)
+    write_table(csv, table)
+    fars = [column for column in table.columns if column.startswith("tar_at_far_")]
+    heads = [f"TAR at FAR {column.removeprefix('tar_at_far_')}" for column in fars]
+    parts = []
+    for benchmark, label in benchmarks.items():
+        chosen = table[table.benchmark == benchmark]
+        first = chosen.iloc[0]
+        cells = [
+            [
+                html.escape(row.label),
+                str(row.seed),
+                f'{PERCENT * row.accuracy:.2f} <span class="interval">± {PERCENT * row.accuracy_deviation:.2f}</span>',
+                f"{row.auc:.4f}",
+                f"{PERCENT * row.equal_error_rate:.2f}",
+                *("–" if pd.isna(row[far]) else f"{PERCENT * row[far]:.2f}" for far in fars),
+            ]
+            for _, row in chosen.iterrows()
+        ]
+        parts += [
+            f"<h2>{html.escape(label)}</h2>",
+            pages.paragraph(f"{first.genuine:,} genuine and {first.impostor:,} impostor pairs in {first.folds} folds."),
+            pages.table(["model", "seed", "accuracy ± deviation over folds, %", "AUC", "EER, %", *heads], cells),
+        ]
+    note = "TAR in percent; a dash where there are fewer than 10 / FAR impostor pairs to support it."
+    write_text(html_page, pages.page("Verification in full", *parts, pages.notes([note])))
+
+
+def write_quality(alignments: dict[str, str], origins: dict[str, str], csv: str, html_page: str) -> None:
+    """What became of every data set's photographs.
+
+    Args:
+        alignments: data set to the path of its table ``path, identity, outcome, reason``.
+        origins: data set to the path of its origin (JSON).
+        csv, html_page: outputs.
+    """
+    rows, unreadable = [], []
+    for dataset, path in alignments.items():
+        outcomes, origin = read_table(path), read_json(origins[dataset])
+        counts = outcomes.outcome.value_counts()
+        rows.append(
+            {
+                "dataset": dataset,
+                "photographs": len(outcomes),
+                "identities": outcomes.identity.nunique(),
+                **{each: int(counts.get(each, 0)) for each in ("one face", "several faces", "no face", "unreadable")},
+                **{key: origin[key] for key in ("origin", "licence", "citation", "checksum")},
+            }
+        )
+        unreadable += [
+            [f" {row.path}", f" {row.reason}"] for row in outcomes[outcomes.outcome == "unreadable"].itertuples()
+        ]
+    table = pd.DataFrame(rows)
+    write_table(csv, table)
+    counted = ["photographs", "identities", "one face", "several faces", "no face", "unreadable"]
+    parts = [pages.table(["data set", *counted], [[row["dataset"], *(f"{row[c]:,}" for c in counted)] for row in rows])]
+    parts.append(
+        pages.notes(
+            [
+                "Several faces: the large and central one is taken. No face: a central crop, never trained on, kept "
+                "where a benchmark's pair needs it."
+            ]
+        )
+    )
+    for row in rows:
+        cells = [[key, f" {html.escape(str(row[key]))}"] for key in ("origin", "licence", "citation", "checksum")]
+        parts += [f"<h2>{html.escape(row['dataset'])}</h2>", pages.table(["", ""], cells)]
+    if unreadable:
+        escaped = [[f" {html.escape(cell.strip())}" for cell in row] for row in unreadable]
+        parts += ["<h2>Unreadable</h2>", pages.table(["file", "why"], escaped)]
+    write_text(html_page, pages.page("Photographs and faces", *parts))

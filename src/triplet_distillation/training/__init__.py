@@ -1,0 +1,1 @@
+"""Sampling, the one training loop for every stage, checkpoints, and the margins' calibration."""

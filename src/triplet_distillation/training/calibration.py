@@ -1,0 +1,92 @@
+"""Calibration (§4.1): m_min and m_max from the teacher's view of 1000 random triplets."""
+
+import numpy as np
+import pandas as pd
+import torch
+
+from triplet_distillation.losses.distances import OF_COSINE
+from triplet_distillation.training import sampling
+
+PAPER = (0.2, 0.5)
+"""m_min and m_max that the paper arrived at."""
+
+
+def draw_triplets(labels: np.ndarray, number: int, seed: int) -> np.ndarray:
+    """``number`` random triplets: anchor uniform among the images of identities that have two or more,
+    positive uniform among the identity's others, negative uniform among all other images.
+
+    Args:
+        labels: identity of every image of the training set, [N].
+
+    Returns:
+        Positions [number, 3] in the training set: anchor, positive, negative.
+
+    Raises:
+        ValueError: no identity has two images, or there is only one identity.
+    """
+    random = sampling.generator(seed, "calibration")
+    order = np.argsort(labels, kind="stable")
+    _, first, identity, count = np.unique(labels[order], return_index=True, return_inverse=True, return_counts=True)
+    places = np.flatnonzero(count[identity] > 1)  # places in `order`, where an identity's images adjoin
+    if not len(places) or len(count) < 2:
+        raise ValueError("calibration needs at least two identities, and one of them with two images")
+    anchor = random.choice(places, number)
+    first, count = first[identity[anchor]], count[identity[anchor]]
+    positive = first + random.integers(0, count - 1)
+    positive += positive >= anchor
+    negative = random.integers(0, len(labels) - count)
+    negative += count * (negative >= first)
+    return order[np.stack([anchor, positive, negative], axis=1)]
+
+
+def measure(teacher: np.ndarray, triplets: np.ndarray, distance: str) -> pd.DataFrame:
+    """T(a,p), T(a,n) and d = max(T(a,n) − T(a,p), 0) (Eq. 3) of every triplet.
+
+    Args:
+        teacher: L2-normalised embeddings of the training set, [N, D].
+        triplets: [M, 3] positions of anchor, positive, negative.
+        distance: a key of :data:`.distances.OF_COSINE`.
+
+    Returns:
+        ``anchor, positive, negative, anchor_positive_distance, anchor_negative_distance, d``.
+    """
+    anchor, positive, negative = (teacher[column] for column in triplets.T)
+
+    def distances(others: np.ndarray) -> np.ndarray:
+        return OF_COSINE[distance](torch.from_numpy((anchor * others).sum(axis=1))).numpy()
+
+    table = pd.DataFrame(triplets, columns=["anchor", "positive", "negative"])
+    table["anchor_positive_distance"] = distances(positive)
+    table["anchor_negative_distance"] = distances(negative)
+    table["d"] = (table.anchor_negative_distance - table.anchor_positive_distance).clip(lower=0)
+    return table
+
+
+def margins(d: np.ndarray, mode: str, quantiles: list[float]) -> dict:
+    """m_min and m_max to train with, beside what was measured and what the paper has.
+
+    Args:
+        d: of the sampled triplets.
+        mode: ``measured`` (the quantiles of d) or ``paper`` (0.2 and 0.5).
+        quantiles: of d that are m_min and m_max; [0, 1] is the smallest and the largest, as the text says.
+
+    Raises:
+        ValueError: the measured margins are no range: the teacher does not separate the triplets.
+    """
+    measured = tuple(float(q) for q in np.quantile(d, quantiles))
+    minimum, maximum = measured if mode == "measured" else PAPER
+    if not minimum < maximum:
+        raise ValueError(
+            f"the margins measured from {len(d)} triplets are {minimum:g} … {maximum:g}, no range: the teacher does "
+            "not separate the training people; train it longer, or set calibration.mode to paper"
+        )
+    return {
+        "mode": mode,
+        "minimum_margin": minimum,
+        "maximum_margin": maximum,
+        "measured": measured,
+        "measured_quantiles": quantiles,
+        "paper": PAPER,
+        "triplets": len(d),
+        "quantiles": {str(q): float(np.quantile(d, q)) for q in (0, 0.05, 0.25, 0.5, 0.75, 0.95, 1)},
+    }

@@ -1,0 +1,46 @@
+"""What several tests share: where real data lies, small stores of made-up faces."""
+
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from triplet_distillation.faces import store
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def datasets() -> Path:
+    """The folder of real data sets; the test is skipped, and says so, where there is none."""
+    folder = Path(os.environ.get("TRIPLET_DISTILLATION_DATASETS", ROOT.parent / "shared" / "datasets"))
+    if not (folder / "lfw").is_dir():
+        pytest.skip(f"no real data at {folder}: set TRIPLET_DISTILLATION_DATASETS to a folder with lfw/ in it")
+    return folder
+
+
+def encoded(pixels: np.ndarray) -> bytes:
+    return cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1].tobytes()
+
+
+def make_faces(people: int, images: int, seed: int = 0) -> list[store.Face]:
+    """``images`` noisy variants of one random low-resolution pattern for each of ``people``."""
+    random = np.random.default_rng(seed)
+    faces = []
+    for person in range(people):
+        pattern = cv2.resize(random.integers(0, 256, (7, 7, 3)).astype(np.uint8), (112, 112))
+        for image in range(images):
+            noisy = np.clip(pattern + random.normal(0, 20, pattern.shape), 0, 255).astype(np.uint8)
+            landmarks = np.arange(10, dtype=np.float32)
+            faces.append(store.Face(encoded(noisy), person, f"p{person}", f"p{person}/{image}.png", landmarks, 0.9, 0))
+    return faces
+
+
+@pytest.fixture
+def small_store(tmp_path) -> Path:
+    """A store of 6 people × 5 faces."""
+    path = tmp_path / "store.arrow"
+    store.write(path, make_faces(6, 5), {"origin": "made up", "checksum": "0"})
+    return path

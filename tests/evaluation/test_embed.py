@@ -1,0 +1,63 @@
+"""Embeddings of faces and mirrored faces, and how they are combined."""
+
+import numpy as np
+import pytest
+import torch
+
+from triplet_distillation.evaluation.embed import combine, embed
+from triplet_distillation.evaluation.teacher_cache import write_cache
+from triplet_distillation.faces.store import FaceStore
+from triplet_distillation.files import read_json
+from triplet_distillation.networks import weights
+
+NETWORK = {"architecture": "mobilefacenet", "width": 0.125, "embedding_size": 8}
+
+
+def test_image_and_mirrored_image_one_by_one(small_store):
+    torch.manual_seed(0)
+    network = weights.create(NETWORK).eval()
+    store = FaceStore(small_store)
+    rows = np.array([4, 0, 17])
+    found = embed(network, store, rows, torch.device("cpu"), batch_size=2)
+    assert found.shape == (3, 2, 8)
+    for row, both in zip(rows, found):
+        for image, embedding in zip((store.image(row), store.image(row)[:, ::-1]), both):
+            pixels = (torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float() - 127.5) / 128
+            expected = torch.nn.functional.normalize(network(pixels))[0].detach().numpy()
+            assert np.allclose(embedding, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("mirror", "size"), [("concatenate", 6), ("add", 3), ("none", 3)])
+def test_combine(mirror, size):
+    both = np.random.default_rng(0).normal(size=(5, 2, 3))
+    combined = combine(both, mirror)
+    assert combined.shape == (5, size)
+    assert np.allclose(np.linalg.norm(combined, axis=1), 1)
+    expected = {"concatenate": both.reshape(5, 6), "add": both[:, 0] + both[:, 1], "none": both[:, 0]}[mirror]
+    assert np.allclose(combined * np.linalg.norm(expected, axis=1, keepdims=True), expected)
+
+
+def test_unknown_way_to_combine():
+    with pytest.raises(ValueError, match="concatenate, add, none"):
+        combine(np.ones((1, 2, 3)), "concat")
+
+
+def test_the_teachers_cache_says_whose_it_is(small_store, tmp_path):
+    network = weights.create(NETWORK)
+    weights.save(tmp_path / "w.safetensors", network, NETWORK, {"study": "test"})
+    execution = {"threads": 1, "device": "cpu"}
+    write_cache(tmp_path / "w.safetensors", small_store, execution, tmp_path / "e.npy", tmp_path / "e.json")
+    cached, sidecar = np.load(tmp_path / "e.npy", mmap_mode="r"), read_json(tmp_path / "e.json")
+    assert cached.shape == (30, 2, 8)
+    assert np.allclose(np.linalg.norm(cached, axis=2), 1, atol=1e-5)
+    assert sidecar["normalised"] is True
+    assert sidecar["input"]["colour_order"] == "RGB"
+    assert sidecar["store"] == {"origin": "made up", "checksum": "0"}
+
+
+def test_a_gpu_that_is_not_there_is_named(small_store, tmp_path):
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    execution = {"threads": 1, "device": "cuda"}
+    with pytest.raises(RuntimeError, match=r"execution\.device is cuda"):
+        write_cache("w", small_store, execution, tmp_path / "e.npy", tmp_path / "e.json")

@@ -1,0 +1,119 @@
+"""Accuracy against brute force over all thresholds; ROC, AUC, EER and TAR against their definitions."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from triplet_distillation.evaluation import verification
+
+
+def data(seed, pairs=120, digits=2):
+    """Scores with ties, and which pairs are genuine."""
+    random = np.random.default_rng(seed)
+    same = random.random(pairs) < 0.5
+    return np.round(random.normal(same * 0.8, 0.6), digits), same, random.integers(0, 5, pairs)
+
+
+def best_accuracy(scores, same):
+    """The most that any threshold gets right: tried one by one, also beyond both ends."""
+    candidates = [*scores, scores.max() + 1, scores.min() - 1]
+    return max(((scores >= candidate) == same).mean() for candidate in candidates)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_threshold_is_better(seed):
+    scores, same, _ = data(seed)
+    threshold = verification.best_threshold(scores, same)
+    assert ((scores >= threshold) == same).mean() == best_accuracy(scores, same)
+
+
+@pytest.mark.parametrize(
+    ("scores", "same"),
+    [
+        ([0.1, 0.9], [True, True]),
+        ([0.1, 0.9], [False, False]),
+        ([0.5, 0.5], [True, False]),
+        ([0.2, 0.8], [False, True]),
+    ],
+)
+def test_no_threshold_is_better_in_small_cases(scores, same):
+    scores, same = np.array(scores), np.array(same)
+    threshold = verification.best_threshold(scores, same)
+    assert ((scores >= threshold) == same).mean() == best_accuracy(scores, same)
+
+
+def test_the_threshold_does_not_depend_on_the_order():
+    scores, same, _ = data(3)
+    order = np.random.default_rng(0).permutation(len(scores))
+    assert verification.best_threshold(scores, same) == verification.best_threshold(scores[order], same[order])
+
+
+def test_a_separable_threshold_lies_in_the_middle():
+    assert verification.best_threshold(np.array([0.1, 0.2, 0.8, 0.9]), np.array([0, 0, 1, 1], bool)) == 0.5
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_accuracy_by_folds_by_hand(seed):
+    scores, same, folds = data(seed)
+    found = verification.accuracy_by_folds(scores, same, folds)
+    for fold, accuracy, threshold in zip(range(5), found.accuracies, found.thresholds):
+        inside = folds == fold
+        assert ((scores[~inside] >= threshold) == same[~inside]).mean() == best_accuracy(scores[~inside], same[~inside])
+        assert accuracy == ((scores[inside] >= threshold) == same[inside]).mean()
+        assert (found.correct[inside] == ((scores[inside] >= threshold) == same[inside])).all()
+
+
+def test_one_fold_has_no_threshold():
+    with pytest.raises(ValueError, match="at least two folds"):
+        verification.accuracy_by_folds(np.zeros(4), np.array([0, 1, 0, 1], bool), np.zeros(4, int))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_auc_is_the_probability_that_genuine_scores_higher(seed):
+    scores, same, _ = data(seed, digits=1)
+    wins = [(g > i) + 0.5 * (g == i) for g in scores[same] for i in scores[~same]]
+    assert verification.area_under(verification.roc(scores, same)) == pytest.approx(np.mean(wins))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_roc_points_by_counting(seed):
+    scores, same, _ = data(seed)
+    curve = verification.roc(scores, same)
+    thresholds = np.unique(scores)[::-1]
+    assert curve.far.tolist() == [0, *((scores[~same] >= t).mean() for t in thresholds)]
+    assert curve.tar.tolist() == [0, *((scores[same] >= t).mean() for t in thresholds)]
+
+
+def test_equal_error_rate():
+    scores = np.array([0.1, 0.2, 0.3, 0.6, 0.4, 0.7, 0.8, 0.9])
+    same = np.array([0, 0, 0, 0, 1, 1, 1, 1], bool)
+    assert verification.equal_error_rate(verification.roc(scores, same)) == pytest.approx(0.25)
+    separable = verification.roc(np.array([0.1, 0.9]), np.array([False, True]))
+    assert verification.equal_error_rate(separable) == 0
+
+
+def test_tar_at_far_only_where_impostors_support_it():
+    scores = np.concatenate([np.linspace(0, 0.5, 1000), np.linspace(0.4, 1, 100)])
+    same = np.arange(1100) >= 1000
+    curve = verification.roc(scores, same)
+    allowed = np.sort(scores[~same])[-10]
+    assert verification.tar_at_far(curve, 0.01, 1000) == pytest.approx((scores[same] >= allowed).mean())
+    assert verification.tar_at_far(curve, 0.001, 1000) is None
+
+
+def test_evaluate_gives_every_figure():
+    scores, same, folds = data(1)
+    pairs = pd.DataFrame({"a": 0, "b": 1, "same": same, "fold": folds})
+    figures, correct = verification.evaluate(scores, pairs, [0.5, 0.0001])
+    assert figures["pairs"] == 120
+    assert figures["genuine"] + figures["impostor"] == 120
+    assert figures["tar_at_far"]["0.0001"] is None
+    assert 0 < figures["tar_at_far"]["0.5"] <= 1
+    assert figures["accuracy"] == pytest.approx(np.mean([correct[folds == fold].mean() for fold in range(5)]))
+
+
+def test_pair_scores_are_cosines():
+    embeddings = np.random.default_rng(0).normal(size=(4, 3))
+    embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
+    scores = verification.pair_scores(embeddings, pd.DataFrame({"a": [0, 2], "b": [1, 2]}))
+    assert scores == pytest.approx([embeddings[0] @ embeddings[1], 1])

@@ -1,0 +1,104 @@
+"""Alignment against known transforms, and the choice among several faces."""
+
+import cv2
+import numpy as np
+import pytest
+
+from triplet_distillation.faces import align, store
+from triplet_distillation.faces.align import TEMPLATE
+from triplet_distillation.faces.detectors import Detection
+from triplet_distillation.faces.sources import Photograph
+
+
+def transform(angle, scale, shift):
+    c, s = scale * np.cos(angle), scale * np.sin(angle)
+    return np.array([[c, -s, shift[0]], [s, c, shift[1]]])
+
+
+def apply(matrix, points):
+    return points @ matrix[:, :2].T + matrix[:, 2]
+
+
+@pytest.mark.parametrize(("angle", "scale", "shift"), [(0, 1, (0, 0)), (0.4, 2.5, (30, -7)), (-2, 0.3, (-100, 55))])
+def test_similarity_finds_an_exact_transform(angle, scale, shift):
+    matrix = transform(angle, scale, shift)
+    found = align.similarity(apply(matrix, TEMPLATE), TEMPLATE)
+    assert np.allclose(apply(found, apply(matrix, TEMPLATE)), TEMPLATE, atol=1e-9)
+
+
+def test_similarity_is_the_least_squares_solution():
+    """Against numpy's general solver for the four unknowns a, b, x, y."""
+    points = TEMPLATE + np.random.default_rng(0).normal(0, 4, TEMPLATE.shape)
+    rows, right = [], []
+    for (x, y), (u, v) in zip(points, TEMPLATE):
+        rows += [[x, -y, 1, 0], [y, x, 0, 1]]
+        right += [u, v]
+    a, b, tx, ty = np.linalg.lstsq(np.array(rows), np.array(right), rcond=None)[0]
+    assert np.allclose(align.similarity(points, TEMPLATE), [[a, -b, tx], [b, a, ty]])
+
+
+def test_never_mirrors():
+    mirrored = TEMPLATE * (-1, 1)
+    matrix = align.similarity(mirrored, TEMPLATE)[:, :2]
+    assert np.linalg.det(matrix) > 0
+
+
+def test_warp_brings_landmarks_to_the_template():
+    """Bright dots at known landmarks of a photograph land on the template's points."""
+    matrix = transform(0.3, 2.0, (80, 60))
+    landmarks = apply(matrix, TEMPLATE)
+    photograph = np.zeros((420, 420, 3), np.uint8)
+    for x, y in landmarks:
+        cv2.circle(photograph, (round(x), round(y)), 5, (255, 255, 255), -1)
+    face = align.warp(photograph, landmarks)
+    assert face.shape == (112, 112, 3)
+    for x, y in TEMPLATE:
+        column, row = round(x), round(y)
+        window = face[row - 4 : row + 5, column - 4 : column + 5, 0].astype(float)
+        ys, xs = np.mgrid[row - 4 : row + 5, column - 4 : column + 5]
+        assert abs((window * xs).sum() / window.sum() - x) < 0.6
+        assert abs((window * ys).sum() / window.sum() - y) < 0.6
+
+
+def detection(x1, y1, x2, y2, score=0.9):
+    box = np.array([x1, y1, x2, y2], float)
+    return Detection(box, TEMPLATE, score)
+
+
+def test_of_several_faces_the_large_and_central_one():
+    central, corner, small = detection(40, 40, 70, 70), detection(0, 0, 32, 32), detection(48, 48, 60, 60)
+    assert align.choose([corner, small, central], 110, 110) is central
+    assert align.choose([small, corner], 110, 110) is small
+
+
+def test_flags():
+    photograph = np.full((90, 60, 3), 7, np.uint8)
+    nothing = align.align(photograph, [])
+    assert nothing.flag == store.NO_FACE
+    assert nothing.face.shape == (112, 112, 3)
+    assert np.isnan(nothing.landmarks).all()
+    assert align.align(photograph, [detection(0, 0, 9, 9)]).flag == store.ONE_FACE
+    assert align.align(photograph, [detection(0, 0, 9, 9)] * 2).flag == store.SEVERAL_FACES
+
+
+def test_an_unreadable_photograph_is_listed_not_stored(tmp_path, monkeypatch):
+    class Blind:
+        description = "finds nothing"
+
+        def detect(self, photographs):
+            return [[] for _ in photographs]
+
+    monkeypatch.setattr(align.registry, "load", lambda room, name: Blind)
+    cv2.imwrite(str(tmp_path / "good.png"), np.zeros((50, 40, 3), np.uint8))
+    (tmp_path / "bad.png").write_text("no picture")
+    (tmp_path / "empty.png").touch()
+    photographs = [Photograph(name, "p") for name in ("good.png", "bad.png", "empty.png", "missing.png")]
+    settings = {"engine": "blind", "batch_size": 2}
+    table = align.build_store(photographs, tmp_path, settings, {}, tmp_path / "s.arrow")
+    assert dict(zip(table.path, table.outcome)) == {
+        "good.png": "no face",
+        "bad.png": "unreadable",
+        "empty.png": "unreadable",
+        "missing.png": "unreadable",
+    }
+    assert store.FaceStore(tmp_path / "s.arrow").column("source").tolist() == ["good.png"]

@@ -1,0 +1,71 @@
+"""Who is held out, which pairs there are, and that nobody is both trained on and tested."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from triplet_distillation.faces import pairs
+
+IDENTITIES = np.array([f"p{person}" for person in range(12) for _ in range(5)])
+
+
+def test_people_are_drawn_by_the_seed():
+    chosen = pairs.held_out_people(IDENTITIES, 6, seed=1)
+    assert len(set(chosen)) == 6
+    assert chosen == pairs.held_out_people(IDENTITIES, 6, seed=1)
+    assert chosen != pairs.held_out_people(IDENTITIES, 6, seed=2)
+
+
+def test_every_genuine_pair_and_as_many_impostors_in_folds_without_common_people():
+    people = pairs.held_out_people(IDENTITIES, 6, seed=1)
+    table = pairs.held_out_pairs(IDENTITIES, people, folds=2, seed=1)
+    expected = {
+        (a, b)
+        for a, b in itertools.combinations(range(len(IDENTITIES)), 2)
+        if IDENTITIES[a] == IDENTITIES[b] and IDENTITIES[a] in people
+    }
+    genuine = table[table.same]
+    assert set(zip(genuine.a, genuine.b)) == expected
+    assert len(genuine) == len(expected)
+    people_of_fold = {}
+    for fold, group in table.groupby("fold"):
+        assert group.same.sum() == (~group.same).sum()
+        people_of_fold[fold] = set(IDENTITIES[group[["a", "b"]].to_numpy().ravel()])
+    assert not people_of_fold[0] & people_of_fold[1]
+    impostors = table[~table.same]
+    assert (IDENTITIES[impostors.a] != IDENTITIES[impostors.b]).all()
+    assert not impostors.duplicated(["a", "b"]).any()
+
+
+@pytest.mark.parametrize(("people", "folds", "message"), [(12, 2, "people is 12"), (4, 3, "need at least 6")])
+def test_too_few_people(people, folds, message):
+    with pytest.raises(ValueError, match=message):
+        pairs.held_out_pairs(IDENTITIES, pairs.held_out_people(IDENTITIES, people, 0), folds, 0)
+
+
+def test_people_with_one_image_make_no_fold():
+    with pytest.raises(ValueError, match="0 genuine"):
+        pairs.held_out_pairs(np.array(["a", "b", "c", "d"]), ["a", "b", "c", "d"], folds=2, seed=0)
+
+
+def test_the_training_set_has_nobody_who_is_tested():
+    usable = np.ones(len(IDENTITIES), bool)
+    usable[3] = False
+    table = pairs.training_set(IDENTITIES, usable, {"p1", "p2"}, minimum_images=1)
+    assert set(IDENTITIES[table.row]) == {f"p{person}" for person in range(12)} - {"p1", "p2"}
+    assert 3 not in set(table.row)
+    assert sorted(table.label.unique()) == list(range(10))
+    assert table.groupby("label").row.apply(lambda rows: len(set(IDENTITIES[rows]))).eq(1).all()
+
+
+def test_identities_with_too_few_faces_are_left_out():
+    usable = np.ones(len(IDENTITIES), bool)
+    usable[:3] = False
+    table = pairs.training_set(IDENTITIES, usable, set(), minimum_images=4)
+    assert "p0" not in set(IDENTITIES[table.row])
+
+
+def test_nobody_left_to_train_on():
+    with pytest.raises(ValueError, match="1 identities remain"):
+        pairs.training_set(IDENTITIES, np.ones(len(IDENTITIES), bool), {f"p{p}" for p in range(11)}, 1)

@@ -1,0 +1,77 @@
+"""The face store: what is written is read, by us and by others."""
+
+import pickle
+
+import cv2
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from conftest import make_faces
+
+from triplet_distillation.faces import store
+
+
+def test_reads_back_what_was_written(tmp_path):
+    faces = make_faces(3, 2)
+    assert store.write(tmp_path / "s.arrow", faces, {"detector": "d"}) == 6
+    opened = store.FaceStore(tmp_path / "s.arrow")
+    assert len(opened) == 6
+    assert opened.metadata == {"detector": "d"}
+    for index, face in enumerate(faces):
+        assert bytes(opened.encoded(index)) == face.image
+        expected = cv2.imdecode(np.frombuffer(face.image, np.uint8), cv2.IMREAD_COLOR)[:, :, ::-1]
+        assert np.array_equal(opened.image(index), expected)
+    assert opened.column("label").tolist() == [0, 0, 1, 1, 2, 2]
+    assert opened.column("landmarks").shape == (6, 10)
+    assert opened.column("identity").tolist() == ["p0", "p0", "p1", "p1", "p2", "p2"]
+
+
+def test_rows_beyond_one_batch(tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "ROWS_PER_BATCH", 4)
+    faces = make_faces(5, 2)
+    store.write(tmp_path / "s.arrow", iter(faces), {})
+    opened = store.FaceStore(tmp_path / "s.arrow")
+    assert [bytes(opened.encoded(i)) for i in range(10)] == [face.image for face in faces]
+
+
+def test_the_store_goes_to_other_processes(small_store):
+    opened = store.FaceStore(small_store)
+    again = pickle.loads(pickle.dumps(opened))
+    assert np.array_equal(again.image(7), opened.image(7))
+
+
+def test_others_read_it_as_it_is(small_store):
+    table = pa.ipc.open_file(str(small_store)).read_all()
+    assert table.column_names == ["image", "label", "identity", "source", "landmarks", "score", "flag"]
+    assert isinstance(pd.read_feather(small_store), pd.DataFrame)
+
+
+def test_nothing_is_left_of_a_store_whose_writing_failed(tmp_path):
+    def broken():
+        yield make_faces(1, 1)[0]
+        raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError, match="power cut"):
+        store.write(tmp_path / "s.arrow", broken(), {})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_empty_data_set_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="no face to write"):
+        store.write(tmp_path / "s.arrow", [], {})
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", [b"", b"not an arrow file", b"ARROW1\0\0" + bytes(100)])
+def test_a_file_that_is_no_store_is_refused_by_name(tmp_path, content):
+    (tmp_path / "s.arrow").write_bytes(content)
+    with pytest.raises(ValueError, match=r"s\.arrow is not a face store"):
+        store.FaceStore(tmp_path / "s.arrow")
+
+
+def test_a_truncated_store_is_refused(small_store):
+    content = small_store.read_bytes()
+    small_store.write_bytes(content[: len(content) // 2])
+    with pytest.raises(ValueError, match="is not a face store"):
+        store.FaceStore(small_store)

@@ -1,0 +1,109 @@
+"""A wrong configuration stops at once and says which key, what is allowed, and the nearest name."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from triplet_distillation import configuration
+
+ROOT = Path(__file__).parents[1]
+SCHEMA = configuration.read_schema(ROOT / "workflow/schemas/config.schema.yaml")
+DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text())
+
+
+def changed(path, value):
+    config = copy.deepcopy(DEFAULT)
+    *parents, last = path.split("/")
+    entry = config
+    for parent in parents:
+        entry = entry.setdefault(parent, {})
+    entry[last] = value
+    return config
+
+
+def test_the_default_study_is_right_and_every_default_is_filled_in():
+    resolved = configuration.resolve(DEFAULT, SCHEMA)
+    assert resolved["student"]["training"]["momentum"] == 0.9
+    assert resolved["second_stage"]["training"]["augmentation"]["mirror"] is True
+    assert configuration.resolve(resolved, SCHEMA) == resolved
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        ("studdy", "x", ["studdy: no such key", "'study'"]),
+        ("student/training/learning_rat", 0.1, ["student.training.learning_rat", "'learning_rate'", "momentum"]),
+        ("methods/triplet_0.3/marign", 0.3, ["methods.triplet_0.3.marign", "'margin'"]),
+        ("methods/new", {"loss": "triplett"}, ["methods.new.loss", "'triplet'", "arcface"]),
+        ("methods/new", {"loss": "triplet"}, ["methods.new.margin", "needs this setting"]),
+        ("methods/triplet_0.3/margin", "0.3", ["methods.triplet_0.3.margin", "'0.3' (str)", "--configfile"]),
+        ("student/training/learning_rate", "1e-3", ["student.training.learning_rate", "1.0e-3"]),
+        ("student/training/schedule", "cosin", ["'cosin' is not one of 'steps', 'cosine'", "'cosine'"]),
+        ("student/network", "slimm", ["student.network", "'slim'"]),
+        ("networks/slim/depht", 3, ["networks.slim.depht", "stem"]),
+        ("networks/iresnet100/architecture", "iresnett", ["networks.iresnet100.architecture", "'iresnet'"]),
+        ("datasets/orl/source", "orll", ["datasets.orl.source", "'orl'"]),
+        ("datasets/orl/alignment/engine", "mtcn", ["datasets.orl.alignment.engine", "mtcnn_package"]),
+        ("benchmarks/orl_unseen/dataset", "orel", ["benchmarks.orl_unseen.dataset", "'orl'"]),
+        ("training_data/dataset", "lfw", ["training_data.dataset", "Defined: orl"]),
+        ("seeds", [], ["seeds"]),
+        ("seeds", 0, ["seeds", "a list is wanted"]),
+        ("study", "a/b", ["study", "letters, digits"]),
+        ("execution/device", "gpu", ["execution.device"]),
+        ("student/training/sampling", {"kind": "uniform"}, ["student.training.sampling", "batch_size"]),
+        (
+            "second_stage/training/sampling",
+            {"kind": "identities", "identities": 3, "images": 2, "batch_size": 6},
+            ["second_stage.training.sampling", "batch_size"],
+        ),
+        ("methods/triplet_0.3/training", {"iteration": 3}, ["methods.triplet_0.3.training.iteration", "'iterations'"]),
+        ("profile/networks", ["slim", "big"], ["profile.networks.1", "'big' is not defined"]),
+    ],
+)
+def test_what_is_wrong_is_named_with_the_remedy(path, value, expected):
+    with pytest.raises(configuration.ConfigurationError) as error:
+        configuration.resolve(changed(path, value), SCHEMA)
+    for text in expected:
+        assert text in str(error.value)
+
+
+def test_all_that_is_wrong_is_named_at_once():
+    config = changed("studdy", 1)
+    config["evaluation"]["mirror"] = "concat"
+    with pytest.raises(configuration.ConfigurationError) as error:
+        configuration.resolve(config, SCHEMA)
+    assert "studdy" in str(error.value)
+    assert "evaluation.mirror" in str(error.value)
+
+
+def test_null_takes_an_entry_out_and_stays_out_when_given_back():
+    overlay = changed("methods/triplet_0.3", None)
+    resolved = configuration.resolve(overlay, SCHEMA)
+    assert "triplet_0.3" not in resolved["methods"]
+    for_rerun = configuration.for_rerun(overlay, resolved)
+    assert for_rerun["methods"]["triplet_0.3"] is None
+    assert configuration.resolve(for_rerun, SCHEMA) == resolved
+
+
+def test_every_key_has_a_description_and_is_documented():
+    documented = (ROOT / "config/README.md").read_text()
+
+    def visit(schema, path):
+        for name, entry in schema.get("properties", {}).items():
+            reference = entry.get("$ref")
+            entry = entry | SCHEMA["$defs"][reference.rsplit("/", 1)[1]] if reference else entry
+            if not reference:
+                assert entry.get("description"), f"{path}{name} has no description"
+            assert f"`{name}`" in documented, f"{path}{name} is not in config/README.md"
+            visit(entry, f"{path}{name}.")
+        if isinstance(schema.get("additionalProperties"), dict):
+            visit(schema["additionalProperties"], f"{path}*.")
+
+    visit(SCHEMA, "")
+
+
+def test_a_methods_distance_is_its_own_or_its_files_default():
+    assert configuration.method_distance({"loss": "triplet_distillation"}) == "squared_euclidean"
+    assert configuration.method_distance({"loss": "triplet_distillation", "distance": "cosine"}) == "cosine"

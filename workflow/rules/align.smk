@@ -1,0 +1,56 @@
+rule align:
+    """Find every photograph's face and warp it onto ArcFace's template."""
+    input:
+        photographs="<results>/faces/{dataset}/photographs",
+        manifest="<results>/faces/{dataset}/photographs.csv",
+        origin="<results>/faces/{dataset}/origin.json",
+    output:
+        store="<results>/faces/{dataset}/store.arrow",
+        outcomes="<results>/faces/{dataset}/alignment.csv",
+    log:
+        "<results>/logs/align/{dataset}.log",
+    benchmark:
+        "<results>/benchmarks/align/{dataset}.tsv"
+    conda:
+        "../../envs/study.yaml"
+    threads: 2
+    resources:
+        mem_mb=3000,
+        runtime=720,
+    params:
+        settings=lambda wildcards: study["datasets"][wildcards.dataset]["alignment"],
+        code=lambda wildcards: code(
+            "align.py", f"faces.detectors.{study['datasets'][wildcards.dataset]['alignment']['engine']}"
+        ),
+    script:
+        "../scripts/align.py"
+
+
+rule quality:
+    """Count what became of the photographs of every data set."""
+    input:
+        outcomes=expand("<results>/faces/{dataset}/alignment.csv", dataset=study["datasets"]),
+        origins=expand("<results>/faces/{dataset}/origin.json", dataset=study["datasets"]),
+    output:
+        csv="<results>/faces/quality.csv",
+        html=report(
+            "<results>/faces/quality.html",
+            caption=caption("quality"),
+            category="1 Faces",
+            labels={"item": "Photographs and faces", "kind": "table"},
+        ),
+    log:
+        "<results>/logs/quality.log",
+    benchmark:
+        "<results>/benchmarks/quality.tsv"
+    conda:
+        "../../envs/study.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        datasets=list(study["datasets"]),
+        code=code("quality.py"),
+    script:
+        "../scripts/quality.py"

@@ -1,0 +1,132 @@
+# What the stages share: the checked configuration, names of models and files, and what a job depends on.
+import os
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+ROOT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parents[1]
+
+# The library is imported from here whether or not it is installed: by this process, by jobs, by `module:`.
+sys.path.insert(0, str(ROOT / "src"))
+os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [str(ROOT / "src"), os.getenv("PYTHONPATH")])))
+
+from triplet_distillation import configuration, provenance, registry
+
+try:
+    study = configuration.resolve(config, configuration.read_schema(ROOT / "workflow/schemas/config.schema.yaml"))
+except configuration.ConfigurationError as error:
+    raise WorkflowError(str(error))
+
+SEEDS = study["seeds"]
+METHODS = list(study["methods"])
+STUDENTS = [f"students/{method}" for method in METHODS]
+MODELS = ["teacher", "student", *STUDENTS]
+LABELS = {
+    "teacher": study["teacher"].get("label", f"Teacher ({study['teacher']['network']})"),
+    "student": study["student"].get("label", "Student (ArcFace)"),
+    **{f"students/{name}": method.get("label", name) for name, method in study["methods"].items()},
+}
+BENCHMARKS = {name: benchmark.get("label", name) for name, benchmark in study["benchmarks"].items()}
+TRAINING_STORE = f"<results>/faces/{study['training_data']['dataset']}/store.arrow"
+DISTANCES = sorted(
+    {
+        configuration.method_distance(method)
+        for method in study["methods"].values()
+        if "margins" in registry.attribute("losses", method["loss"], "needs")
+    }
+)
+BENCHMARKS_ON_TRAINING_DATA = [
+    name for name, benchmark in study["benchmarks"].items() if benchmark["dataset"] == study["training_data"]["dataset"]
+]
+RESAMPLING = {key: study["evaluation"][key] for key in ("resamples", "seed")}
+FIXED_MARGINS = {
+    method.get("label", name): method["margin"] for name, method in study["methods"].items() if "margin" in method
+}
+# What measures time takes all cores of this machine, so that nothing runs beside it.
+ALL_CORES = workflow.resource_settings.cores or 1
+GPUS = int(study["execution"]["device"] != "cpu")
+
+
+wildcard_constraints:
+    dataset=r"[A-Za-z0-9_-]+",
+    benchmark=r"[A-Za-z0-9_-]+",
+    network=r"[A-Za-z0-9_-]+",
+    method=r"[A-Za-z0-9_.-]+",
+    role=r"teacher|student",
+    model=r"teacher|student|students/[A-Za-z0-9_.-]+",
+    distance=r"[a-z_]+",
+    seed=r"[0-9]+",
+
+
+def code(script, *modules):
+    """Version of the code that a script runs: its own and the library's that it uses."""
+    return provenance.code_version(ROOT / "workflow/scripts" / script, *modules)
+
+
+def network_code(network):
+    return f"networks.{study['networks'][network]['architecture']}"
+
+
+def source_settings(dataset):
+    """A data set's source and its own settings."""
+    return {key: value for key, value in study["datasets"][dataset].items() if key != "alignment"}
+
+
+def role_code(role):
+    return network_code(study[role]["network"]), f"losses.{study[role]['method']['loss']}"
+
+
+def method_code(name):
+    return network_code(study["student"]["network"]), f"losses.{study['methods'][name]['loss']}"
+
+
+def role_settings(role):
+    """What the first-stage training of teacher or student reads from the configuration."""
+    entry = study[role]
+    return {
+        "network": study["networks"][entry["network"]],
+        "loss": entry["method"]["loss"],
+        "loss_settings": configuration.loss_settings(entry["method"]),
+        "training": entry["training"],
+        "execution": study["execution"],
+        "study": study["study"],
+    }
+
+
+def method_settings(name):
+    """What the second-stage training by one method reads from the configuration."""
+    method = study["methods"][name]
+    return {
+        "network": study["networks"][study["student"]["network"]],
+        "loss": method["loss"],
+        "loss_settings": configuration.loss_settings(method),
+        "training": {**study["second_stage"]["training"], **method["training"]},
+        "execution": study["execution"],
+        "study": study["study"],
+    }
+
+
+def method_inputs(wildcards):
+    """What a method needs beyond the faces and the student's weights."""
+    method = study["methods"][wildcards.method]
+    needs = registry.attribute("losses", method["loss"], "needs")
+    wanted = {}
+    if "teacher_embeddings" in needs:
+        wanted["teacher_embeddings"] = "<results>/teacher/seed{seed}/embeddings.npy"
+    if "margins" in needs:
+        distance = configuration.method_distance(method)
+        wanted["margins"] = f"<results>/calibration/{distance}.seed{{seed}}.json"
+    return wanted
+
+
+def benchmark_store(benchmark):
+    return f"<results>/faces/{study['benchmarks'][benchmark]['dataset']}/store.arrow"
+
+
+def network_of(model):
+    return study["teacher" if model == "teacher" else "student"]["network"]
+
+
+def caption(name):
+    return str(ROOT / "report" / f"{name}.rst")

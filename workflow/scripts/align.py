@@ -1,0 +1,12 @@
+from triplet_distillation.faces.align import write_store
+from triplet_distillation.logs import logged_to
+
+with logged_to(snakemake.log[0]):
+    write_store(
+        photographs=snakemake.input.photographs,
+        manifest=snakemake.input.manifest,
+        origin=snakemake.input.origin,
+        settings=snakemake.params.settings,
+        output=snakemake.output.store,
+        outcomes=snakemake.output.outcomes,
+    )

@@ -1,0 +1,11 @@
+from triplet_distillation.evaluation.teacher_cache import write_cache
+from triplet_distillation.logs import logged_to
+
+with logged_to(snakemake.log[0]):
+    write_cache(
+        weights_path=snakemake.input.weights,
+        store_path=snakemake.input.store,
+        execution=snakemake.params.execution,
+        output=snakemake.output.embeddings,
+        sidecar=snakemake.output.sidecar,
+    )

@@ -1,0 +1,9 @@
+from triplet_distillation.logs import logged_to
+from triplet_distillation.reporting.figures import calibration
+
+with logged_to(snakemake.log[0]):
+    calibration(
+        margins=dict(zip(snakemake.params.distances, snakemake.input.margins)),
+        triplets=dict(zip(snakemake.params.distances, snakemake.input.triplets)),
+        output=snakemake.output[0],
+    )

@@ -1,0 +1,11 @@
+from triplet_distillation.logs import logged_to
+from triplet_distillation.reporting.figures import roc
+from triplet_distillation.reporting.models import by_model
+
+with logged_to(snakemake.log[0]):
+    roc(
+        scores=by_model(snakemake.params.models, snakemake.input.scores),
+        labels=snakemake.params.labels,
+        benchmarks=snakemake.params.benchmarks,
+        output=snakemake.output[0],
+    )

@@ -1,0 +1,266 @@
+"""The DAG itself: a cut-down study from photographs to report, and what runs again after a change.
+
+The study is made once, in a copy of the repository, so that files may be edited. Every
+training is of a few steps: the numbers mean nothing here, that they come from the weights
+does.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.workflow
+SMALL = {
+    "study": "small",
+    "networks": {"tiny": {"architecture": "mobilefacenet", "width": 0.125, "embedding_size": 32}},
+    "teacher": {"network": "tiny", "training": {"iterations": 4, "sampling": {"batch_size": 16}}},
+    "student": {"network": "tiny", "training": {"iterations": 3, "sampling": {"batch_size": 16}}},
+    "second_stage": {"training": {"iterations": 2, "sampling": {"identities": 4, "images": 3}}},
+    "methods": {"triplet_0.4": None, "triplet_0.5": None},
+    "evaluation": {"resamples": 100},
+    "calibration": {"quantiles": [0.0, 1.0]},
+    "profile": {"networks": ["tiny"], "runs": 1},
+}
+
+
+class Study:
+    """A copy of the repository with a small study's overlay, and Snakemake run in it."""
+
+    def __init__(self, folder: Path):
+        self.root = folder / "repository"
+        ignored = shutil.ignore_patterns("results", ".git", ".venv", ".snakemake", "__pycache__", "*.egg-info", "build")
+        shutil.copytree(ROOT, self.root, ignore=ignored)
+        self.results = self.root / "results" / "small"
+        self.overlay = dict(SMALL)
+        self.configure()
+
+    def configure(self, name: str = "small.yaml", **changes) -> Path:
+        path = self.root / name
+        path.write_text(yaml.safe_dump(self.overlay | changes))
+        return path
+
+    def snakemake(self, *arguments: str, check: bool = True, cwd: Path | None = None, config: str = "small.yaml"):
+        command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
+        environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+        process = subprocess.run(
+            [*command, "--configfile", str(self.root / config)],
+            cwd=cwd or self.root,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=900,
+        )
+        process.text = process.stdout + process.stderr
+        assert not check or process.returncode == 0, process.text[-6000:]
+        return process
+
+    def would_run(self, *arguments: str) -> set[str]:
+        """Jobs that a dry run lists, as ``rule`` or ``rule:wildcards``."""
+        text = self.snakemake("-n", *arguments).text
+        jobs = re.split(r"^(?:local)?rule ", text, flags=re.MULTILINE)[1:]
+        found = set()
+        for job in jobs:
+            name = job.split(":", 1)[0]
+            wildcards = re.search(r"wildcards: (.*)", job)
+            found.add(f"{name}:{wildcards[1]}" if wildcards else name)
+        return found - {"all"}
+
+    def edit(self, path: str, old: str, new: str):
+        """A context in which a file of the copy is changed."""
+        return _Edit(self.root / path, old, new)
+
+
+class _Edit:
+    def __init__(self, path: Path, old: str, new: str):
+        self.path, self.before = path, path.read_text()
+        assert old in self.before
+        self.after = self.before.replace(old, new)
+
+    def __enter__(self):
+        self.path.write_text(self.after)
+
+    def __exit__(self, *error):
+        self.path.write_text(self.before)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    made = Study(tmp_path_factory.mktemp("study"))
+    made.snakemake()
+    return made
+
+
+def test_everything_is_made(study):
+    table2 = pd.read_csv(study.results / "tables/table2.csv")
+    assert table2.model.tolist() == ["teacher", "student", "triplet_0.3", "triplet_distillation"]
+    assert {"orl_unseen", "orl_unseen_low", "orl_unseen_high"} <= set(table2)
+    table1 = pd.read_csv(study.results / "tables/table1.csv")
+    wanted = {"network", "size_mib", "parameters", "flops", "flops_elementwise", "macs", "seconds_per_image"}
+    assert wanted <= set(table1)
+    for model in ("teacher", "student", "students/triplet_0.3", "students/triplet_distillation"):
+        assert (study.results / model / "seed0/weights.safetensors").is_file()
+    assert "no replication" in (study.results / "tables/table2.html").read_text()
+    assert len(list((study.results / "figures").iterdir())) == 7
+    assert yaml.safe_load((study.results / "config.yaml").read_text())["study"] == "small"
+
+
+def test_nobody_is_both_trained_on_and_tested(study):
+    from triplet_distillation.faces.store import FaceStore
+
+    identities = FaceStore(study.results / "faces/orl/store.arrow").column("identity")
+    pairs = pd.read_csv(study.results / "split/orl_unseen.csv")
+    training = pd.read_parquet(study.results / "split/training_set.parquet")
+    tested = set(identities[pairs[["a", "b"]].to_numpy().ravel()])
+    trained = set(identities[training.row])
+    assert len(tested) == 12
+    assert len(trained) == 28
+    assert not tested & trained
+
+
+def test_the_report_has_every_item_and_fetches_nothing(study):
+    report = (study.results / "report.html").read_text()
+    for text in (
+        "Triplet distillation on the ORL faces",
+        "Table 2: verification accuracy",
+        "Calibration of the margins",
+    ):
+        assert text in report
+    assert not re.search(r'<(script|link|img)[^>]+(src|href)="https?://', report)
+
+
+def test_a_second_run_does_nothing(study):
+    assert study.would_run() == set()
+
+
+def test_a_new_margin_trains_itself_alone(study):
+    study.configure("margin.yaml", methods=SMALL["methods"] | {"triplet_0.6": {"loss": "triplet", "margin": 0.6}})
+    text = study.snakemake("-n", config="margin.yaml").text
+    trained = re.findall(r"wildcards: method=(\S+), seed=0", text)
+    assert trained == ["triplet_0.6"]
+    evaluated = re.findall(r"wildcards: model=(\S+), seed=0", text)
+    assert evaluated == ["students/triplet_0.6"]
+    assert not re.search(r"^(local)?rule (train|align|embed|calibrate|profile|table1):", text, re.MULTILINE)
+    assert {"table2", "report"} <= set(re.findall(r"^(?:local)?rule (\w+):", text, re.MULTILINE))
+
+
+def test_a_caption_remakes_the_report_alone(study):
+    with study.edit("report/roc.rst", "True accept", "The true accept"):
+        assert study.would_run() == {"report"}
+
+
+def test_a_losss_formula_trains_the_models_that_use_it_and_no_others(study):
+    with study.edit("src/triplet_distillation/losses/triplet.py", "student, self.margin,", "student, 2 * self.margin,"):
+        jobs = study.would_run()
+    assert {job for job in jobs if job.startswith(("train:", "distill:"))} == {"distill:method=triplet_0.3, seed=0"}
+    assert "evaluate:model=students/triplet_0.3, seed=0" in jobs
+    assert "table1" not in jobs
+
+
+def test_comments_docstrings_and_touch_run_nothing(study):
+    with study.edit(
+        "src/triplet_distillation/losses/triplet.py", "    def forward", "    # a comment\n    def forward"
+    ):
+        assert study.would_run() == set()
+    time.sleep(1.1)
+    for path in study.root.rglob("*"):
+        if path.is_file() and ".snakemake" not in path.parts and study.results not in path.parents:
+            path.touch()
+    assert study.would_run() == set()
+
+
+def test_another_key_of_the_config_trains_nothing(study):
+    study.configure("mirror.yaml", evaluation={"resamples": 100, "mirror": "add"})
+    text = study.snakemake("-n", config="mirror.yaml").text
+    assert not re.search(r"^(local)?rule (train|distill|embed|align):", text, re.MULTILINE)
+    assert re.search(r"^(local)?rule evaluate:", text, re.MULTILINE)
+
+
+def test_table2_follows_the_weights_and_leaves_the_report_alone(study):
+    weights = study.results / "students/triplet_0.3/seed0/weights.safetensors"
+    kept, report = weights.read_bytes(), (study.results / "report.html").stat().st_mtime_ns
+    before = pd.read_csv(study.results / "tables/table2.csv").set_index("model").orl_unseen
+    shutil.copyfile(study.results / "teacher/seed0/weights.safetensors", weights)
+    try:
+        study.snakemake("table2")
+        after = pd.read_csv(study.results / "tables/table2.csv").set_index("model").orl_unseen
+        assert after["triplet_0.3"] == after["teacher"] == before["teacher"]
+        assert after["student"] == before["student"]
+        assert (study.results / "report.html").stat().st_mtime_ns == report
+    finally:
+        weights.write_bytes(kept)
+        study.snakemake()
+    again = pd.read_csv(study.results / "tables/table2.csv").set_index("model").orl_unseen
+    assert again.equals(before)
+
+
+def test_another_study_leaves_this_one_alone_and_the_same_seed_gives_the_same_bits(study):
+    times = {path: path.stat().st_mtime_ns for path in study.results.rglob("*") if path.is_file()}
+    study.configure("other.yaml", study="small-again")
+    study.snakemake("models", config="other.yaml")
+    study.configure("seed.yaml", study="small-seed", seeds=[1])
+    study.snakemake(str(Path("results/small-seed/student/seed1/weights.safetensors")), config="seed.yaml")
+    assert times == {path: path.stat().st_mtime_ns for path in study.results.rglob("*") if path.is_file()}
+    from safetensors.numpy import load_file
+
+    same = load_file(study.results / "students/triplet_distillation/seed0/weights.safetensors")
+    again = load_file(study.results.parent / "small-again/students/triplet_distillation/seed0/weights.safetensors")
+    assert all((same[name] == again[name]).all() for name in same)
+    student = load_file(study.results / "student/seed0/weights.safetensors")
+    other = load_file(study.results.parent / "small-seed/student/seed1/weights.safetensors")
+    assert any((student[name] != other[name]).any() for name in student)
+
+
+def test_it_runs_from_another_folder_and_as_a_module(study, tmp_path):
+    text = study.snakemake("-n", "--snakefile", str(study.root / "Snakefile"), cwd=tmp_path).text
+    assert "rule report:" in text
+    module = tmp_path / "module"
+    module.mkdir()
+    (module / "Snakefile").write_text(
+        f'configfile: "config.yaml"\n\nmodule triplets:\n    snakefile: "{study.root}/workflow/Snakefile"\n'
+        "    config: config\n\nuse rule * from triplets as triplets_*\n\nrule mine:\n    default_target: True\n"
+        "    input: rules.triplets_run_all.input\n"
+    )
+    merged = yaml.safe_load((study.results / "config.yaml").read_text())
+    (module / "config.yaml").write_text(yaml.safe_dump(merged))
+    command = [sys.executable, "-m", "snakemake", "-n", "--cores", "1"]
+    process = subprocess.run(command, cwd=module, capture_output=True, text=True, timeout=120)
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert "triplets_report" in process.stdout + process.stderr
+
+
+def test_a_wrong_key_stops_at_once(study):
+    study.configure("wrong.yaml", evaluatoin={})
+    process = study.snakemake("-n", config="wrong.yaml", check=False)
+    assert process.returncode != 0
+    assert "evaluatoin: no such key. Did you mean 'evaluation'?" in process.text
+    assert "Traceback" not in process.text
+
+
+def test_a_failed_job_leaves_its_reason_in_its_log(study):
+    study.configure("failing.yaml", study="failing", benchmarks={"orl_unseen": {"held_out": {"people": 4, "folds": 3}}})
+    process = study.snakemake("table2", config="failing.yaml", check=False)
+    assert process.returncode != 0
+    assert "3 folds need at least 6 held-out people" in process.text
+    log = study.root / "results/failing/logs/pairs/orl_unseen.log"
+    assert "3 folds need at least 6 held-out people" in log.read_text()
+
+
+def test_the_weights_say_what_they_are(study):
+    from triplet_distillation.networks import weights
+
+    metadata = weights.read_metadata(study.results / "students/triplet_0.3/seed0/weights.safetensors")
+    assert metadata["study"] == "small"
+    assert metadata["network"]["architecture"] == "mobilefacenet"
+    assert len(metadata["digest"]) == 64
+    sidecar = json.loads((study.results / "teacher/seed0/embeddings.json").read_text())
+    assert sidecar["normalised"] is True

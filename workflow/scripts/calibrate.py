@@ -1,5 +1,5 @@
 from triplet_distillation.logs import logged_to
-from triplet_distillation.training.calibrate import write_calibration
+from triplet_distillation.training.calibration import write_calibration
 
 with logged_to(snakemake.log[0]):
     write_calibration(
@@ -8,6 +8,6 @@ with logged_to(snakemake.log[0]):
         settings=snakemake.params.settings,
         distance=snakemake.wildcards.distance,
         seed=int(snakemake.wildcards.seed),
-        margins=snakemake.output.margins,
-        triplets=snakemake.output.triplets,
+        margins_output=snakemake.output.margins,
+        triplets_output=snakemake.output.triplets,
     )

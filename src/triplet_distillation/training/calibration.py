@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 import torch
 
+from triplet_distillation.files import read_table, write_json, write_table
+from triplet_distillation.logs import summary
 from triplet_distillation.losses.distances import OF_COSINE
 from triplet_distillation.training import sampling
 
@@ -90,3 +92,33 @@ def margins(d: np.ndarray, mode: str, quantiles: list[float]) -> dict:
         "triplets": len(d),
         "quantiles": {str(q): float(np.quantile(d, q)) for q in (0, 0.05, 0.25, 0.5, 0.75, 0.95, 1)},
     }
+
+
+def write_calibration(
+    training_set: str,
+    teacher_embeddings: str,
+    settings: dict,
+    distance: str,
+    seed: int,
+    margins_output: str,
+    triplets_output: str,
+) -> None:
+    """Draw triplets of the training set, measure their d with the teacher, and write the margins.
+
+    Args:
+        training_set: path of the table ``row, label``.
+        teacher_embeddings: path of [faces in store, 2, D].
+        settings: ``triplets, mode, quantiles``.
+        distance: T, in which d is measured.
+        seed: of the draw.
+        margins_output: JSON of :func:`margins`.
+        triplets_output: CSV of :func:`measure`.
+    """
+    faces = read_table(training_set)
+    teacher = np.load(teacher_embeddings, mmap_mode="r")[faces.row.to_numpy(), 0]
+    drawn = draw_triplets(faces.label.to_numpy(), settings["triplets"], seed)
+    measured = measure(teacher, drawn, distance)
+    found = margins(measured.d.to_numpy(), settings["mode"], settings["quantiles"])
+    write_json(margins_output, found)
+    write_table(triplets_output, measured)
+    summary(f"margins from {len(drawn)} triplets: {found['minimum_margin']:.3f} … {found['maximum_margin']:.3f}")

@@ -15,28 +15,28 @@ class Detector:
 
     def __init__(self):
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-        from mtcnn import MTCNN  # takes seconds: only when a detector is made
+        try:
+            from mtcnn import MTCNN  # takes seconds: only when a detector is made
+        except ImportError as error:
+            raise ImportError(
+                f"alignment.engine mtcnn_package needs TensorFlow ({error}): install the extra tensorflow, "
+                "or choose the engine mtcnn, which gives the same answers"
+            ) from error
 
         self._detector = MTCNN()
 
     def detect(self, photographs: list[np.ndarray]) -> list[list[Detection]]:
         """Faces of each RGB uint8 photograph [H, W, 3].
 
-        Photographs of one shape go through together: the package pads a batch to its
-        largest member, and padding changes what it finds.
+        One photograph at a time: in the package's batch call, what is found in one
+        depends on the others (it sorts boxes of all images together, and equal scores
+        then fall in another order).
         """
-        found: list[list[Detection]] = [[] for _ in photographs]
-        by_shape: dict[tuple, list[int]] = {}
-        for index, photograph in enumerate(photographs):
-            by_shape.setdefault(photograph.shape, []).append(index)
-        for indices in by_shape.values():
-            rows = self._detector.detect_faces(
-                [photographs[index] for index in indices], box_format="xyxy", output_type="numpy"
-            )
-            for row in np.atleast_2d(rows):
-                if row.size:
-                    found[indices[int(row[0])]].append(_detection(row))
-        return found
+        return [self._detect_one(photograph) for photograph in photographs]
+
+    def _detect_one(self, photograph: np.ndarray) -> list[Detection]:
+        rows = self._detector.detect_faces(photograph, box_format="xyxy", output_type="numpy")
+        return [_detection(row) for row in np.atleast_2d(rows) if row.size]
 
 
 def _detection(row: np.ndarray) -> Detection:

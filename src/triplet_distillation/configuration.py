@@ -106,6 +106,8 @@ def _explain(error) -> str:
     if error.validator == "required":
         missing = sorted(set(error.validator_value) - instance.keys())
         return f"{key}: {', '.join(missing)} is missing. {error.schema.get('description', '')}".rstrip()
+    if error.validator == "oneOf":
+        return f"{key}: exactly one of {' and '.join(each['required'][0] for each in error.validator_value)} is wanted"
     return f"{key}: {error.message} ({error.schema.get('description', 'see config/README.md')})"
 
 

@@ -16,7 +16,7 @@ CHECKSUM = "816a7150316c45fc1c8b9f5ced1460db7b643aaf81f21a2229312609ff7d282a"
 @pytest.fixture(scope="module")
 def acquired(tmp_path_factory):
     folder = tmp_path_factory.mktemp("orl") / "photographs"
-    return folder, *acquire({"source": "orl"}, folder)
+    return folder, *acquire({"source": "orl"}, folder, {"folder": "downloads", "mirror": ""})
 
 
 def test_forty_people_with_ten_photographs_each(acquired):
@@ -31,7 +31,7 @@ def test_forty_people_with_ten_photographs_each(acquired):
 def test_acquiring_again_replaces_what_was_there(acquired, tmp_path):
     (tmp_path / "photographs").mkdir()
     (tmp_path / "photographs" / "leftover.pgm").touch()
-    acquire({"source": "orl"}, tmp_path / "photographs")
+    acquire({"source": "orl"}, tmp_path / "photographs", {"folder": "downloads", "mirror": ""})
     assert not (tmp_path / "photographs" / "leftover.pgm").exists()
 
 

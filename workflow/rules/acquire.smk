@@ -16,6 +16,7 @@ rule acquire:
         runtime=60,
     params:
         source=lambda wildcards: source_settings(wildcards.dataset),
-        code=lambda wildcards: code("acquire.py", f"faces.sources.{study['datasets'][wildcards.dataset]['source']}"),
+        downloads=study["downloads"],
+        code=lambda wildcards: code("acquire.py", source_code(wildcards.dataset)),
     script:
         "../scripts/acquire.py"

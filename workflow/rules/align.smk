@@ -18,10 +18,9 @@ rule align:
         mem_mb=3000,
         runtime=720,
     params:
+        source=lambda wildcards: source_settings(wildcards.dataset),
         settings=lambda wildcards: study["datasets"][wildcards.dataset]["alignment"],
-        code=lambda wildcards: code(
-            "align.py", f"faces.detectors.{study['datasets'][wildcards.dataset]['alignment']['engine']}"
-        ),
+        code=lambda wildcards: code("align.py", *alignment_code(wildcards.dataset)),
     script:
         "../scripts/align.py"
 

@@ -73,6 +73,24 @@ def source_settings(dataset):
     return {key: value for key, value in study["datasets"][dataset].items() if key != "alignment"}
 
 
+def source_code(dataset):
+    return f"faces.sources.{study['datasets'][dataset]['source']}"
+
+
+def alignment_code(dataset):
+    return source_code(dataset), f"faces.detectors.{study['datasets'][dataset]['alignment']['engine']}"
+
+
+def benchmark_data(benchmark):
+    return study["benchmarks"][benchmark]["dataset"]
+
+
+def protocol(benchmark):
+    """How a benchmark's pairs are made: held_out or published, with its settings."""
+    entry = study["benchmarks"][benchmark]
+    return {key: entry[key] for key in ("held_out", "published") if key in entry}
+
+
 def role_code(role):
     return network_code(study[role]["network"]), f"losses.{study[role]['method']['loss']}"
 
@@ -121,7 +139,7 @@ def method_inputs(wildcards):
 
 
 def benchmark_store(benchmark):
-    return f"<results>/faces/{study['benchmarks'][benchmark]['dataset']}/store.arrow"
+    return f"<results>/faces/{benchmark_data(benchmark)}/store.arrow"
 
 
 def network_of(model):

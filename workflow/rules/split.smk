@@ -1,7 +1,8 @@
 rule pairs:
-    """Hold people out and pair their faces."""
+    """Make a benchmark's pairs: of held-out people, or by the source's published protocol."""
     input:
         store=lambda wildcards: benchmark_store(wildcards.benchmark),
+        photographs=lambda wildcards: f"<results>/faces/{benchmark_data(wildcards.benchmark)}/photographs",
     output:
         "<results>/split/{benchmark}.csv",
     log:
@@ -15,8 +16,9 @@ rule pairs:
         mem_mb=1000,
         runtime=10,
     params:
-        held_out=lambda wildcards: study["benchmarks"][wildcards.benchmark]["held_out"],
-        code=code("pairs.py"),
+        protocol=lambda wildcards: protocol(wildcards.benchmark),
+        source=lambda wildcards: source_settings(benchmark_data(wildcards.benchmark)),
+        code=lambda wildcards: code("pairs.py", source_code(benchmark_data(wildcards.benchmark))),
     script:
         "../scripts/pairs.py"
 

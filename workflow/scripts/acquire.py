@@ -5,6 +5,7 @@ with logged_to(snakemake.log[0]):
     write_photographs(
         settings=snakemake.params.source,
         folder=snakemake.output.photographs,
+        downloads=snakemake.params.downloads,
         manifest=snakemake.output.manifest,
         origin=snakemake.output.origin,
     )

@@ -6,6 +6,7 @@ with logged_to(snakemake.log[0]):
         photographs=snakemake.input.photographs,
         manifest=snakemake.input.manifest,
         origin=snakemake.input.origin,
+        source=snakemake.params.source,
         settings=snakemake.params.settings,
         output=snakemake.output.store,
         outcomes=snakemake.output.outcomes,

@@ -1,6 +1,6 @@
 """From photographs to aligned faces: detect, map five landmarks onto ArcFace's template, warp."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,8 +10,9 @@ import pandas as pd
 
 from triplet_distillation import registry
 from triplet_distillation.faces import store
+from triplet_distillation.faces.acquire import open_source
 from triplet_distillation.faces.detectors import Detection
-from triplet_distillation.faces.sources import Photograph
+from triplet_distillation.faces.sources import AlignedFace, Photograph
 from triplet_distillation.files import read_json, read_table, write_table
 from triplet_distillation.logs import progress, summary
 
@@ -152,20 +153,58 @@ def _png(face: np.ndarray) -> bytes:
     return cv2.imencode(".png", cv2.cvtColor(face, cv2.COLOR_RGB2BGR))[1].tobytes()
 
 
-def write_store(photographs: str, manifest: str, origin: str, settings: dict, output: str, outcomes: str) -> None:
-    """:func:`build_store` from files to files.
+def store_as_it_is(faces: Iterable[AlignedFace], origin: dict, output: str | Path) -> pd.DataFrame:
+    """Write a store of faces that the source has aligned already, byte for byte.
+
+    Returns:
+        As :func:`build_store`; a face whose bytes are no 112×112 image is ``unreadable`` and
+        not stored.
+    """
+    labels: dict[str, int] = {}
+    outcomes = []
+
+    def rows() -> Iterator[store.Face]:
+        for image, identity, name in progress(faces, "store", "face"):
+            problem = _problem(image)
+            outcomes.append((name, identity, "unreadable" if problem else store.FLAGS[store.ONE_FACE], problem))
+            if not problem:
+                label = labels.setdefault(identity, len(labels))
+                unknown = np.full(10, np.nan, np.float32)
+                yield store.Face(image, label, identity, name, unknown, float("nan"), store.ONE_FACE)
+
+    store.write(output, rows(), {**origin, "template": "as the source has it", "detector": "the source's"})
+    return pd.DataFrame(outcomes, columns=["path", "identity", "outcome", "reason"])
+
+
+def _problem(image: bytes) -> str:
+    """Why encoded bytes are no aligned face; empty where they are one."""
+    pixels = cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR_RGB) if image else None
+    if pixels is None:
+        return "cannot be decoded"
+    return "" if pixels.shape == (SIZE, SIZE, 3) else f"is {pixels.shape[1]}×{pixels.shape[0]}, not {SIZE}×{SIZE}"
+
+
+def write_store(
+    photographs: str, manifest: str, origin: str, source: dict, settings: dict, output: str, outcomes: str
+) -> None:
+    """:func:`build_store` or :func:`store_as_it_is`, from files to files.
 
     Args:
         photographs: the data set's folder.
         manifest: CSV with ``path, identity``.
         origin: JSON for the store's metadata.
-        settings: of the alignment.
+        source: the source's settings.
+        settings: of the alignment; not used where the source's faces are aligned.
         output: the store.
         outcomes: CSV, what became of each photograph.
     """
-    listed = read_table(manifest).astype({"path": str, "identity": str})
-    named = [Photograph(*row) for row in listed[["path", "identity"]].itertuples(index=False)]
-    table = build_store(named, photographs, settings, read_json(origin), output)
+    opened = open_source(source)
+    if hasattr(opened, "faces"):
+        table = store_as_it_is(opened.faces(Path(photographs)), read_json(origin), output)
+    else:
+        listed = read_table(manifest).astype({"path": str, "identity": str})
+        named = [Photograph(*row) for row in listed[["path", "identity"]].itertuples(index=False)]
+        table = build_store(named, photographs, settings, read_json(origin), output)
     write_table(outcomes, table)
     counts = ", ".join(f"{number} {outcome}" for outcome, number in table.outcome.value_counts().items())
-    summary(f"{len(table)} photographs aligned: {counts}")
+    summary(f"{len(table)} photographs: {counts}")

@@ -56,6 +56,38 @@ def held_out_pairs(identities: np.ndarray, people: list[str], folds: int, seed: 
     return pd.concat(tables, ignore_index=True)
 
 
+def published_pairs(named: pd.DataFrame, sources: np.ndarray, folds: list[int]) -> pd.DataFrame:
+    """A protocol's pairs as store rows, of the folds asked for.
+
+    Args:
+        named: ``a, b`` (names of photographs), ``same``, ``fold``.
+        sources: name of every face's photograph in the store, [N].
+        folds: numbers of the folds; empty takes all.
+
+    Raises:
+        ValueError: a fold that the protocol does not have, or a pair of a photograph that
+            the store does not have.
+    """
+    if missing := sorted(set(folds) - set(named.fold)):
+        raise ValueError(f"published.folds asks for {missing}: the protocol has {sorted(set(named.fold))}")
+    chosen = named[named.fold.isin(folds)] if folds else named
+    row_of = pd.Series(np.arange(len(sources)), index=sources)
+    unknown = sorted((set(chosen.a) | set(chosen.b)) - set(row_of.index))
+    if unknown:
+        raise ValueError(
+            f"{len(unknown)} photographs of the pairs are not in the store, the first {unknown[0]!r}: the pairs are of "
+            "another data set or variant, or the photograph could not be read (see faces/quality.html)"
+        )
+    return pd.DataFrame(
+        {
+            "a": row_of[chosen.a].to_numpy(),
+            "b": row_of[chosen.b].to_numpy(),
+            "same": chosen.same.to_numpy(),
+            "fold": chosen.fold.to_numpy(),
+        }
+    )
+
+
 def training_set(identities: np.ndarray, usable: np.ndarray, tested: set[str], minimum_images: int) -> pd.DataFrame:
     """The faces to train on: of people in no benchmark, with a face that was found.
 

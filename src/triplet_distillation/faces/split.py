@@ -1,24 +1,40 @@
 """Who is trained on and who is tested: never the same people."""
 
+from pathlib import Path
+
 import pandas as pd
 
 from triplet_distillation.faces import pairs
+from triplet_distillation.faces.acquire import open_source
 from triplet_distillation.faces.store import NO_FACE, FaceStore
 from triplet_distillation.files import read_table, write_table
 from triplet_distillation.logs import summary
 
 
-def write_pairs(store_path: str, held_out: dict, output: str) -> None:
-    """Write a benchmark's pairs of held-out people: ``a, b, same, fold``.
+def write_pairs(store_path: str, photographs: str, source: dict, protocol: dict, output: str) -> None:
+    """Write a benchmark's pairs: ``a, b, same, fold``.
 
     Args:
-        held_out: ``people, folds, seed``.
+        photographs: the data set's folder, where a published protocol lies.
+        source: the source's settings.
+        protocol: ``held_out`` with ``people, folds, seed``, or ``published`` with ``folds``.
+
+    Raises:
+        ValueError: the source has no published protocol, or the pairs cannot be made.
     """
-    identities = FaceStore(store_path).column("identity").astype(str)
-    people = pairs.held_out_people(identities, held_out["people"], held_out["seed"])
-    table = pairs.held_out_pairs(identities, people, held_out["folds"], held_out["seed"])
+    store = FaceStore(store_path)
+    if "held_out" in protocol:
+        held_out, identities = protocol["held_out"], store.column("identity").astype(str)
+        people = pairs.held_out_people(identities, held_out["people"], held_out["seed"])
+        table = pairs.held_out_pairs(identities, people, held_out["folds"], held_out["seed"])
+    else:
+        opened = open_source(source)
+        if not hasattr(opened, "pairs"):
+            raise ValueError(f"the source {source['source']} has no published pairs: use held_out in the benchmark")
+        named = opened.pairs(Path(photographs))
+        table = pairs.published_pairs(named, store.column("source").astype(str), protocol["published"]["folds"])
     write_table(output, table)
-    summary(f"{len(table)} pairs of {len(people)} people in {held_out['folds']} folds")
+    summary(f"{len(table)} pairs in {table.fold.nunique()} folds")
 
 
 def write_training_set(store_path: str, benchmark_pairs: list[str], minimum_images: int, output: str) -> None:

@@ -230,6 +230,7 @@ def write_quality(alignments: dict[str, str], origins: dict[str, str], csv: str,
                 "identities": outcomes.identity.nunique(),
                 **{each: int(counts.get(each, 0)) for each in ("one face", "several faces", "no face", "unreadable")},
                 **{key: origin[key] for key in ("origin", "licence", "citation", "checksum")},
+                "files": "; ".join(f"{name}: SHA-256 {digest}" for name, digest in origin["files"].items()) or "none",
             }
         )
         unreadable += [
@@ -248,7 +249,9 @@ def write_quality(alignments: dict[str, str], origins: dict[str, str], csv: str,
         )
     )
     for row in rows:
-        cells = [[key, f" {html.escape(str(row[key]))}"] for key in ("origin", "licence", "citation", "checksum")]
+        cells = [
+            [key, f" {html.escape(str(row[key]))}"] for key in ("origin", "licence", "citation", "files", "checksum")
+        ]
         parts += [f"<h2>{html.escape(row['dataset'])}</h2>", pages.table(["", ""], cells)]
     if unreadable:
         escaped = [[f" {html.escape(cell.strip())}" for cell in row] for row in unreadable]

@@ -1,5 +1,28 @@
-"""Data sources, one file each: a class ``Source`` that puts photographs into a folder and names them."""
+"""Data sources, one file each.
 
+The contract of a source::
+
+    class Source:
+        citation = "whom to cite"
+        licence = "on what terms"
+
+        def __init__(self, *, path: str):            # settings from the configuration, by keyword
+            ...
+
+        origin                                       # where the photographs come from, for people
+        files                                        # archives and packs used: name to SHA-256; may be empty
+
+        def acquire(self, folder, downloads):        # put photographs below folder, name them
+            return [Photograph("anna/1.jpg", "anna"), ...]
+
+A source whose faces are aligned already adds ``faces(folder)``, an iterable of
+:class:`AlignedFace`, which are stored as they are. One with a published protocol adds
+``pairs(folder)``, a table ``a, b, same, fold`` where a and b name photographs.
+"""
+
+import os
+import shutil
+from pathlib import Path
 from typing import NamedTuple
 
 
@@ -8,3 +31,27 @@ class Photograph(NamedTuple):
 
     path: str
     identity: str
+
+
+class AlignedFace(NamedTuple):
+    """An encoded 112×112 face, whom it shows, and its name within the source."""
+
+    image: bytes
+    identity: str
+    name: str
+
+
+class Downloads(NamedTuple):
+    """Where downloads are kept, whichever study they are for, and a folder that is looked into first."""
+
+    folder: Path
+    mirror: str | None
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Put a file at ``target`` without copying its bytes where the file system allows."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source.resolve(), target)
+    except OSError:
+        shutil.copyfile(source, target)

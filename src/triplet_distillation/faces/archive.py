@@ -1,0 +1,31 @@
+"""Archives that cannot write outside their folder."""
+
+import tarfile
+from pathlib import Path
+
+from triplet_distillation.logs import progress
+
+
+class ArchiveError(ValueError):
+    """An archive that is broken, or that would write where it may not."""
+
+
+def extract(archive: str | Path, folder: str | Path) -> None:
+    """Extract a tar archive (of any compression) below ``folder``: plain files and folders only.
+
+    Raises:
+        ArchiveError: a member is absolute, leads outside, is a link or a device, or the
+            archive is truncated; the message names the archive and the member. What was
+            extracted before stays in ``folder``, for the caller to remove.
+    """
+    folder = Path(folder)
+    try:
+        with tarfile.open(archive, "r|*") as opened:
+            for member in progress(opened, f"extract {Path(archive).name}", "file"):
+                if not (member.isfile() or member.isdir()):
+                    raise ArchiveError(f"{archive}: {member.name!r} is a link or a device, which no data set needs")
+                opened.extract(member, folder, filter="data")
+    except tarfile.FilterError as error:
+        raise ArchiveError(f"{archive}: {error}: it would be written outside {folder}") from error
+    except (tarfile.ReadError, EOFError, OSError) as error:
+        raise ArchiveError(f"{archive} cannot be read to its end ({error}): download it again") from error

@@ -1,0 +1,51 @@
+"""A folder of photographs: one sub-folder a person, named as the person."""
+
+from pathlib import Path
+
+from triplet_distillation.faces.sources import Downloads, Photograph, link_or_copy
+
+ENDINGS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".pgm", ".ppm", ".tif", ".tiff"}
+
+
+class Source:
+    """Your own photographs.
+
+    Args:
+        path: the folder; seen from the working folder where it is not absolute.
+
+    Files are linked where the file system allows, else copied; hidden files are left out.
+    """
+
+    citation = "none: the user's own photographs"
+    licence = "the user's to know"
+    files: dict[str, str] = {}  # noqa: RUF012  no archive is used
+
+    def __init__(self, *, path: str):
+        self.path = Path(path)
+
+    @property
+    def origin(self) -> str:
+        return f"folder {self.path.name}"
+
+    def acquire(self, folder: Path, downloads: Downloads) -> list[Photograph]:
+        """Link the photographs below ``folder``, in the order of their names.
+
+        Raises:
+            NotADirectoryError: the folder is not there.
+            ValueError: it has no sub-folders with photographs.
+        """
+        if not self.path.is_dir():
+            raise NotADirectoryError(f"{self.path} is no folder: mend datasets.<name>.path in the configuration")
+        found = [
+            path
+            for path in sorted(self.path.glob("*/*"))
+            if path.is_file() and path.suffix.lower() in ENDINGS and not path.name.startswith(".")
+        ]
+        if not found:
+            raise ValueError(f"{self.path} has no photographs: one sub-folder a person is wanted, as anna/1.jpg")
+        photographs = []
+        for path in found:
+            relative = path.relative_to(self.path)
+            link_or_copy(path, folder / relative)
+            photographs.append(Photograph(relative.as_posix(), relative.parts[0]))
+        return photographs

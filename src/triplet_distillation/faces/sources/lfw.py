@@ -1,0 +1,103 @@
+"""Labeled Faces in the Wild (Huang et al. 2007): 13,233 photographs of 5,749 people, with View 2's pairs."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from triplet_distillation.faces.archive import extract
+from triplet_distillation.faces.download import fetch
+from triplet_distillation.faces.sources import Downloads, Photograph
+from triplet_distillation.provenance import file_digest
+
+FIGSHARE = "https://ndownloader.figshare.com/files"
+ARCHIVES = {
+    "original": ("lfw.tgz", f"{FIGSHARE}/5976018", "055f7d9c632d7370e6fb4afc7468d40f970c34a80d4c6f50ffec63f5a8d536c0"),
+    "funneled": (
+        "lfw-funneled.tgz",
+        f"{FIGSHARE}/5976015",
+        "b47c8422c8cded889dc5a13418c4bc2abbda121092b3533a83306f90d900100a",
+    ),
+}
+PAIRS = ("pairs.txt", f"{FIGSHARE}/5976006", "ea42330c62c92989f9d7c03237ed5d591365e89b3e649747777b70e692dc1592")
+
+
+class Source:
+    """LFW in one of its alignments; their numbers differ, so the variant is named in the origin.
+
+    Args:
+        variant: ``original``, ``funneled`` (both are downloaded) or ``deepfunneled`` (give ``archive``).
+        archive: path of an archive in the published layout, instead of a download.
+        archive_sha256: hex digest that it must have; empty does not compare.
+        pairs: path of ``pairs.txt``, instead of a download.
+
+    Raises:
+        ValueError: an unknown variant, or deepfunneled without an archive.
+    """
+
+    citation = "G. B. Huang et al., Labeled Faces in the Wild, Technical Report 07-49, UMass Amherst, 2007"
+    licence = "for research; the photographs' rights lie with their owners"
+
+    def __init__(self, *, variant: str = "funneled", archive: str = "", archive_sha256: str = "", pairs: str = ""):
+        if variant not in (*ARCHIVES, "deepfunneled"):
+            raise ValueError(f"LFW has no variant {variant!r}: original, funneled or deepfunneled")
+        if variant not in ARCHIVES and not archive:
+            raise ValueError("no address of LFW's deepfunneled archive is known: give its path as the setting archive")
+        self.variant, self.archive, self.archive_sha256, self.pairs_path = variant, archive, archive_sha256, pairs
+        self.files: dict[str, str] = {}
+
+    @property
+    def origin(self) -> str:
+        return f"LFW, {self.variant}"
+
+    def acquire(self, folder: Path, downloads: Downloads) -> list[Photograph]:
+        """Extract the archive and put ``pairs.txt`` beside the people's folders.
+
+        Raises:
+            FileNotFoundError: a path that the settings give is not there.
+            ValueError: the archive has another checksum, or another layout.
+        """
+        archive = self._local(self.archive, self.archive_sha256) or self._fetched(ARCHIVES[self.variant], downloads)
+        extract(archive, folder / "extracted")
+        pairs = self._local(self.pairs_path, "") or self._fetched(PAIRS, downloads)
+        (folder / "pairs.txt").write_bytes(pairs.read_bytes())
+        photographs = sorted((folder / "extracted").glob("*/*/*.jpg"))
+        if not photographs:
+            raise ValueError(f"{archive} has no photographs as <folder>/<name>/<name>_0001.jpg: is it LFW?")
+        return [Photograph(path.relative_to(folder).as_posix(), path.parent.name) for path in photographs]
+
+    def _local(self, path: str, sha256: str) -> Path | None:
+        if not path:
+            return None
+        if not Path(path).is_file():
+            raise FileNotFoundError(
+                f"{path} is not a file: mend the path in datasets (it is seen from the working folder)"
+            )
+        found = self.files[Path(path).name] = file_digest(path)
+        if sha256 and found != sha256:
+            raise ValueError(f"{path} has the SHA-256 {found}, not {sha256}: get it again, or mend archive_sha256")
+        return Path(path)
+
+    def _fetched(self, known: tuple[str, str, str], downloads: Downloads) -> Path:
+        name, address, sha256 = known
+        self.files[name] = sha256
+        return fetch([address], downloads.folder / name, sha256, mirror=downloads.mirror)
+
+    def pairs(self, folder: Path) -> pd.DataFrame:
+        """View 2's pairs from ``pairs.txt``: ``a, b`` (paths of photographs), ``same``, ``fold`` (1 … 10).
+
+        Raises:
+            ValueError: a line is none of the protocol's; the message has its number.
+        """
+        top = next(path for path in sorted((folder / "extracted").iterdir()) if path.is_dir()).name
+        lines = (folder / "pairs.txt").read_text(encoding="utf-8").splitlines()
+        folds, each = (int(number) for number in lines[0].split())
+        rows = []
+        for number, line in enumerate(lines[1 : 1 + 2 * folds * each], start=2):
+            words = line.split()
+            if len(words) not in (3, 4):
+                raise ValueError(f"{folder / 'pairs.txt'}, line {number}: {line!r} is no pair")
+            same = len(words) == 3
+            first, second = ((words[0], words[1]), (words[0], words[2])) if same else (words[:2], words[2:])
+            a, b = (f"extracted/{top}/{name}/{name}_{int(index):04d}.jpg" for name, index in (first, second))
+            rows.append((a, b, same, 1 + (number - 2) // (2 * each)))
+        return pd.DataFrame(rows, columns=["a", "b", "same", "fold"])

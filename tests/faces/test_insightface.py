@@ -1,0 +1,191 @@
+"""InsightFace's packs: real ones to the byte, our own written and read back, broken and hostile ones refused."""
+
+import hashlib
+import os
+import pickle
+import struct
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from triplet_distillation.faces import insightface
+from triplet_distillation.faces.insightface import PackError, TrainingPack, read_verification_pack
+
+FACES = [(0, b"first"), (0, b"second"), (1, b"x" * 5), (2, b"last of all"), (2, b"")]
+
+
+@pytest.fixture
+def pack(tmp_path):
+    insightface.write_training_pack(tmp_path / "pack", FACES)
+    return tmp_path / "pack"
+
+
+def test_what_is_written_is_read(pack):
+    opened = TrainingPack(pack)
+    assert opened.images == range(1, 6)
+    assert opened.identities == range(6, 9)
+    assert [(int(opened.record(n).labels[0]), opened.record(n).content) for n in opened.images] == FACES
+    assert opened.identity_ranges() == [range(1, 3), range(3, 4), range(4, 6)]
+    assert (pack / "property").read_text() == "3,112,112\n"
+
+
+def test_layout_of_a_record_by_hand(pack):
+    content = (pack / "train.rec").read_bytes()
+    offset = int((pack / "train.idx").read_text().splitlines()[1].split()[1])
+    magic, length = struct.unpack_from("<II", content, offset)
+    assert magic == 0xCED7230A
+    assert length == 24 + 5
+    assert struct.unpack_from("<IfQQ", content, offset + 8) == (0, 0.0, 1, 0)
+    assert content[offset + 32 : offset + 40] == b"first\0\0\0"
+
+
+@pytest.mark.parametrize("at", [0, 1, 4, 8, 9])
+def test_an_image_that_contains_the_magic_number(tmp_path, at):
+    image = b"a" * at + insightface.MAGIC_BYTES + b"bcd" + insightface.MAGIC_BYTES * 2 + b"e"
+    insightface.write_training_pack(tmp_path, [(0, image), (0, b"next")])
+    opened = TrainingPack(tmp_path)
+    assert opened.record(1).content == image
+    assert opened.record(2).content == b"next"
+
+
+def test_identities_must_be_together(tmp_path):
+    with pytest.raises(ValueError, match="sort by identity"):
+        insightface.write_training_pack(tmp_path, [(0, b"a"), (1, b"b"), (0, b"c")])
+    with pytest.raises(ValueError, match="no face"):
+        insightface.write_training_pack(tmp_path, [])
+    assert not (tmp_path / "train.rec").exists()
+
+
+def test_a_truncated_pack_names_the_record(pack):
+    content = (pack / "train.rec").read_bytes()
+    offset = int((pack / "train.idx").read_text().splitlines()[4].split()[1])
+    (pack / "train.rec").write_bytes(content[: offset + 12])
+    opened = TrainingPack(pack)
+    assert opened.record(3).content == b"xxxxx"
+    with pytest.raises(PackError, match=r"record 4.*truncated"):
+        opened.record(4)
+    with pytest.raises(PackError, match=r"record 5.*truncated"):
+        opened.record(5)
+
+
+def test_an_index_of_another_pack(pack):
+    lines = (pack / "train.idx").read_text().splitlines()
+    lines[2] = "2\t44"
+    (pack / "train.idx").write_text("\n".join(lines))
+    with pytest.raises(PackError, match="not of one pack"):
+        TrainingPack(pack).record(2)
+
+
+@pytest.mark.parametrize(
+    ("index", "message"),
+    [("0\t0\n1\t60\n", "lists 2 records"), ("0\t0\n0\t4\n", "each once"), ("what\tis this\n", "not a table")],
+)
+def test_an_index_that_is_none(pack, index, message):
+    (pack / "train.idx").write_text(index)
+    with pytest.raises(PackError, match=message):
+        TrainingPack(pack)
+
+
+@pytest.mark.parametrize("name", ["train.rec", "train.idx", "property"])
+def test_a_missing_file(pack, name):
+    (pack / name).unlink()
+    with pytest.raises(PackError, match=f"{name} is missing"):
+        TrainingPack(pack)
+
+
+def test_an_empty_pack(pack):
+    (pack / "train.rec").write_bytes(b"")
+    with pytest.raises(PackError, match="is empty"):
+        TrainingPack(pack)
+
+
+def test_verification_pack_written_and_read(tmp_path):
+    images = [bytes([number]) * 9 for number in range(6)]
+    insightface.write_verification_pack(tmp_path / "v.bin", images, [True, False, np.bool_(True)])
+    found, same = read_verification_pack(tmp_path / "v.bin")
+    assert found == images
+    assert same.tolist() == [True, False, True]
+    with pytest.raises(ValueError, match="5 images for 3 pairs"):
+        insightface.write_verification_pack(tmp_path / "v.bin", images[:5], [True] * 3)
+
+
+def test_a_pack_of_numpy_arrays(tmp_path):
+    images = [np.frombuffer(b"abc", np.uint8), np.frombuffer(b"defg", np.uint8)]
+    (tmp_path / "v.bin").write_bytes(pickle.dumps((images, np.array([True])), protocol=2))
+    assert read_verification_pack(tmp_path / "v.bin")[0] == [b"abc", b"defg"]
+
+
+class _Call:
+    def __init__(self, function, *arguments):
+        self.call = function, arguments
+
+    def __reduce__(self):
+        return self.call
+
+
+def test_a_pickle_that_calls_something_is_refused_by_name(tmp_path):
+    ran = tmp_path / "ran"
+    (tmp_path / "v.bin").write_bytes(pickle.dumps(([_Call(os.system, f"touch {ran}")], [True])))
+    with pytest.raises(PackError, match=r"(posix|nt)\.system"):
+        read_verification_pack(tmp_path / "v.bin")
+    assert not ran.exists()
+
+
+def test_a_pickle_of_objects_in_an_array_is_refused(tmp_path):
+    ran = tmp_path / "ran"
+    evil = np.array([_Call(os.system, f"touch {ran}")], dtype=object)
+    (tmp_path / "v.bin").write_bytes(pickle.dumps(([evil], [True])))
+    with pytest.raises(PackError):
+        read_verification_pack(tmp_path / "v.bin")
+    assert not ran.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"no pickle", pickle.dumps([1, 2, 3]), pickle.dumps(([b"a"], [True]))])
+def test_what_is_no_verification_pack(tmp_path, content):
+    (tmp_path / "v.bin").write_bytes(content)
+    with pytest.raises(PackError, match=r"v\.bin"):
+        read_verification_pack(tmp_path / "v.bin")
+
+
+def test_folds_of_a_verification_pack():
+    table = insightface.verification_pairs(np.array([True, False] * 300), folds=10)
+    assert table.fold.value_counts().tolist() == [60] * 10
+    assert table.iloc[7][["a", "b"]].tolist() == [14, 15]
+
+
+@pytest.mark.lfw
+def test_a_pack_made_with_mxnet_to_the_byte(datasets):
+    folder = datasets / "packs/faces_lfw_112x112"
+    opened = TrainingPack(folder)
+    manifest = pd.read_csv(folder / "train.manifest.csv")
+    assert len(opened.images) == len(manifest) == 2681
+    for row in manifest.itertuples():
+        record = opened.record(row.index)
+        assert hashlib.sha256(record.content).hexdigest() == row.sha256
+        assert record.labels == (row.label,)
+    ranges = opened.identity_ranges()
+    assert len(ranges) == 253
+    for label, group in manifest.groupby("label"):
+        assert list(ranges[int(label)]) == group["index"].tolist()
+
+
+@pytest.mark.lfw
+def test_verification_packs_by_others(datasets):
+    images, same = read_verification_pack(datasets / "packs/faces_lfw_112x112/lfw.bin")
+    assert (len(images), len(same), int(same.sum())) == (2400, 1200, 600)
+    images, same = read_verification_pack(datasets / "packs/small_lfw.bin")
+    assert (len(images), len(same)) == (20, 10)
+    assert all(image.startswith(b"\xff\xd8\xff") for image in images)
+
+
+@pytest.mark.lfw
+def test_our_own_copy_of_the_pack_is_the_packs_bytes(datasets, tmp_path):
+    """Written from its own content, the pack comes out as mxnet wrote it."""
+    folder = datasets / "packs/faces_lfw_112x112"
+    opened = TrainingPack(folder)
+    faces = ((int(opened.record(n).labels[0]), opened.record(n).content) for n in opened.images)
+    insightface.write_training_pack(tmp_path, faces)
+    copied = TrainingPack(tmp_path)
+    assert copied.identity_ranges() == opened.identity_ranges()
+    assert (tmp_path / "train.rec").read_bytes() == (folder / "train.rec").read_bytes()

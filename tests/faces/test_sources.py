@@ -1,0 +1,129 @@
+"""Every source ends as photographs or aligned faces with names, and says what is wrong with its input."""
+
+import tarfile
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import encoded, make_faces
+
+from triplet_distillation.faces import insightface, pairs
+from triplet_distillation.faces.acquire import acquire, open_source
+from triplet_distillation.faces.align import store_as_it_is
+from triplet_distillation.faces.store import FaceStore
+
+NOWHERE = {"folder": "downloads", "mirror": ""}
+
+
+@pytest.fixture
+def lfw(tmp_path):
+    """A small LFW in the published layout: two folds of one genuine and one impostor pair."""
+    names = {"Anna_B": 2, "Carl_D": 3, "Eve": 1}
+    with tarfile.open(tmp_path / "lfw.tgz", "w:gz") as archive:
+        for name, number in names.items():
+            for index in range(1, number + 1):
+                path = tmp_path / f"{name}_{index:04d}.jpg"
+                cv2.imwrite(str(path), np.full((25, 25, 3), index, np.uint8))
+                archive.add(path, f"lfw/{name}/{path.name}")
+    lines = ["2\t1", "Anna_B\t1\t2", "Anna_B\t1\tEve\t1", "Carl_D\t1\t3", "Carl_D\t2\tAnna_B\t2"]
+    (tmp_path / "pairs.txt").write_text("\n".join(lines) + "\n")
+    return {
+        "source": "lfw",
+        "variant": "deepfunneled",
+        "archive": str(tmp_path / "lfw.tgz"),
+        "pairs": str(tmp_path / "pairs.txt"),
+    }
+
+
+def test_lfw_photographs_and_pairs(lfw, tmp_path):
+    manifest, origin = acquire(lfw, tmp_path / "out", NOWHERE)
+    assert manifest.identity.tolist() == ["Anna_B"] * 2 + ["Carl_D"] * 3 + ["Eve"]
+    assert set(origin["files"]) == {"lfw.tgz", "pairs.txt"}
+    table = open_source(lfw).pairs(tmp_path / "out")
+    assert table.same.tolist() == [True, False, True, False]
+    assert table.fold.tolist() == [1, 1, 2, 2]
+    rows = pairs.published_pairs(table, manifest.path.to_numpy(), [2])
+    assert rows[["a", "b"]].to_numpy().tolist() == [[2, 4], [3, 1]]
+
+
+def test_lfw_archive_with_another_checksum(lfw, tmp_path):
+    with pytest.raises(ValueError, match="has the SHA-256"):
+        acquire(lfw | {"archive_sha256": "0" * 64}, tmp_path / "out", NOWHERE)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("variant", ["deepfunneled", "funnelled"])
+def test_lfw_variants_without_an_address(variant):
+    with pytest.raises(ValueError, match="deepfunneled"):
+        open_source({"source": "lfw", "variant": variant})
+
+
+def test_lfw_line_that_is_no_pair(lfw, tmp_path):
+    acquire(lfw, tmp_path / "out", NOWHERE)
+    (tmp_path / "out/pairs.txt").write_text("1\t1\nAnna_B\t1\t2\nAnna_B\n")
+    with pytest.raises(ValueError, match="line 3"):
+        open_source(lfw).pairs(tmp_path / "out")
+
+
+def test_pairs_of_a_missing_photograph_and_a_missing_fold():
+    named = pd.DataFrame({"a": ["x"], "b": ["gone"], "same": [True], "fold": [1]})
+    with pytest.raises(ValueError, match="'gone'"):
+        pairs.published_pairs(named, np.array(["x", "y"]), [])
+    with pytest.raises(ValueError, match=r"asks for \[7\].*has \[1\]"):
+        pairs.published_pairs(named, np.array(["x", "y"]), [7])
+
+
+def test_a_folder_of_photographs(tmp_path):
+    photographs = tmp_path / "mine"
+    for name in ("Zoë/b.PNG", "Zoë/a.jpg", "Bo/1.bmp", "Bo/.hidden.jpg", "Bo/notes.txt"):
+        (photographs / name).parent.mkdir(parents=True, exist_ok=True)
+        (photographs / name).write_bytes(b"x")
+    (photographs / "Bo/folder.jpg").mkdir()
+    manifest, _ = acquire({"source": "folder", "path": str(photographs)}, tmp_path / "out", NOWHERE)
+    assert manifest.path.tolist() == ["Bo/1.bmp", "Zoë/a.jpg", "Zoë/b.PNG"]
+    assert manifest.identity.tolist() == ["Bo", "Zoë", "Zoë"]
+    assert (photographs / "Bo/1.bmp").read_bytes() == b"x"
+
+
+def test_a_folder_that_is_not_there_or_empty(tmp_path):
+    with pytest.raises(NotADirectoryError, match="nowhere"):
+        acquire({"source": "folder", "path": str(tmp_path / "nowhere")}, tmp_path / "out", NOWHERE)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="one sub-folder a person"):
+        acquire({"source": "folder", "path": str(tmp_path / "empty")}, tmp_path / "out", NOWHERE)
+
+
+def test_packs_become_stores_byte_for_byte(tmp_path):
+    faces = make_faces(3, 2)
+    insightface.write_training_pack(tmp_path / "pack", ((face.label, face.image) for face in faces))
+    settings = {"source": "insightface_training", "path": str(tmp_path / "pack")}
+    _, origin = acquire(settings, tmp_path / "out", NOWHERE)
+    assert len(origin["files"]["train.rec"]) == 64
+    outcomes = store_as_it_is(open_source(settings).faces(tmp_path / "out"), origin, tmp_path / "s.arrow")
+    store = FaceStore(tmp_path / "s.arrow")
+    assert [bytes(store.encoded(index)) for index in range(6)] == [face.image for face in faces]
+    assert store.column("label").tolist() == [0, 0, 1, 1, 2, 2]
+    assert (outcomes.outcome == "one face").all()
+
+
+def test_verification_packs_have_pairs(tmp_path):
+    images = [face.image for face in make_faces(4, 1)]
+    insightface.write_verification_pack(tmp_path / "v.bin", images, [True, False])
+    settings = {"source": "insightface_verification", "path": str(tmp_path / "v.bin"), "folds": 2}
+    _, origin = acquire(settings, tmp_path / "out", NOWHERE)
+    source = open_source(settings)
+    store_as_it_is(source.faces(tmp_path / "out"), origin, tmp_path / "s.arrow")
+    names = FaceStore(tmp_path / "s.arrow").column("source").astype(str)
+    table = pairs.published_pairs(source.pairs(tmp_path / "out"), names, [])
+    assert table[["a", "b", "same", "fold"]].to_numpy().tolist() == [[0, 1, True, 1], [2, 3, False, 2]]
+
+
+def test_a_face_of_another_size_is_listed_not_stored(tmp_path):
+    images = [make_faces(1, 1)[0].image, encoded(np.zeros((40, 50, 3), np.uint8)), b"no picture", b""]
+    insightface.write_verification_pack(tmp_path / "v.bin", images, [True, False])
+    settings = {"source": "insightface_verification", "path": str(tmp_path / "v.bin")}
+    acquire(settings, tmp_path / "out", NOWHERE)
+    outcomes = store_as_it_is(open_source(settings).faces(tmp_path / "out"), {}, tmp_path / "s.arrow")
+    assert outcomes.outcome.tolist() == ["one face", "unreadable", "unreadable", "unreadable"]
+    assert outcomes.reason.tolist()[1:] == ["is 50×40, not 112×112", "cannot be decoded", "cannot be decoded"]

@@ -29,6 +29,7 @@ include: "workflow/rules/profile.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/packs.smk"
 
 
 rule all:
@@ -51,3 +52,14 @@ rule models:
 rule figures:
     input:
         FIGURES,
+
+
+rule packs:
+    input:
+        expand("<results>/packs/{dataset}/train.rec", dataset=study["datasets"]),
+        expand("<results>/packs/{benchmark}.bin", benchmark=BENCHMARKS),
+
+
+rule check_packs:
+    input:
+        expand("<results>/packs/{dataset}.check.json", dataset=study["datasets"]),

@@ -37,6 +37,11 @@ def test_the_conda_environment_has_the_same_versions():
     assert all(pinned()[normalised(name)] == version for name, version in listed.items())
 
 
+def test_mxnets_environment_has_the_same_versions_for_conda_and_without():
+    environment = yaml.safe_load((ROOT / "envs/mxnet.yaml").read_text())
+    assert environment["dependencies"][-1]["pip"] == (ROOT / "envs/mxnet.txt").read_text().splitlines()[1:]
+
+
 def test_the_readme_has_exactly_two_commands_that_set_things_up():
     readme = (ROOT / "README.md").read_text()
     commands = re.findall(r"^```bash (run|test)\n(.+)\n```$", readme, re.MULTILINE)

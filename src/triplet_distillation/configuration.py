@@ -137,7 +137,7 @@ def _check_names(config: dict, schema: dict) -> list[str]:
     for name, entry in config["datasets"].items():
         problems += _check_settings(f"datasets.{name}", "faces.sources", "source", entry, {"alignment"})
         key = f"datasets.{name}.alignment"
-        problems += _check_settings(key, "faces.detectors", "engine", entry["alignment"], {"batch_size"})
+        problems += _check_settings(key, "faces.detectors", "engine", entry["alignment"], {"batch_size", "shards"})
     for name, entry in config["benchmarks"].items():
         problems += _check_reference(f"benchmarks.{name}.dataset", entry["dataset"], config["datasets"])
     problems += _check_reference("training_data.dataset", config["training_data"]["dataset"], config["datasets"])

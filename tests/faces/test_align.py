@@ -93,8 +93,8 @@ def test_an_unreadable_photograph_is_listed_not_stored(tmp_path, monkeypatch):
     (tmp_path / "bad.png").write_text("no picture")
     (tmp_path / "empty.png").touch()
     photographs = [Photograph(name, "p") for name in ("good.png", "bad.png", "empty.png", "missing.png")]
-    settings = {"engine": "blind", "batch_size": 2}
-    table = align.build_store(photographs, tmp_path, settings, {}, tmp_path / "s.arrow")
+    settings = {"engine": "blind", "batch_size": 2, "shards": 1}
+    table = align.build_store(photographs, {"p": 0}, tmp_path, settings, {}, tmp_path / "s.arrow")
     assert dict(zip(table.path, table.outcome)) == {
         "good.png": "no face",
         "bad.png": "unreadable",

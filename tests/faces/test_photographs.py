@@ -1,0 +1,106 @@
+"""Photographs in every format and mode that people have, and files that are none."""
+
+import io
+import os
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from triplet_distillation.faces.photographs import read_photograph
+
+RANDOM = np.random.default_rng(0)
+SMOOTH = np.stack(np.broadcast_arrays(np.arange(0, 240, 4)[:, None], np.arange(0, 200, 5)[None], 90), -1).astype(
+    np.uint8
+)
+
+
+def save(path, image, **settings):
+    image.save(path, **settings)
+    return path
+
+
+@pytest.mark.parametrize("ending", ["png", "bmp", "ppm", "tiff"])
+def test_lossless_formats_keep_every_pixel(tmp_path, ending):
+    found = read_photograph(save(tmp_path / f"a.{ending}", Image.fromarray(SMOOTH)))
+    assert np.array_equal(found, SMOOTH)
+
+
+@pytest.mark.parametrize(("ending", "settings"), [("jpg", {"quality": 95}), ("webp", {"quality": 95})])
+def test_lossy_formats_are_close(tmp_path, ending, settings):
+    found = read_photograph(save(tmp_path / f"a.{ending}", Image.fromarray(SMOOTH), **settings))
+    assert np.abs(found.astype(int) - SMOOTH).mean() < 3
+
+
+def test_the_exif_rotation_is_honoured(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned a quarter clockwise
+    found = read_photograph(save(tmp_path / "a.jpg", Image.fromarray(SMOOTH), exif=exif, quality=95))
+    assert found.shape == (40, 60, 3)
+    assert np.abs(found.astype(int) - np.rot90(SMOOTH, -1)).mean() < 3
+
+
+def test_grey_rgba_palette_sixteen_bit_and_cmyk_become_rgb(tmp_path):
+    grey = Image.fromarray(SMOOTH[:, :, 0])
+    assert np.array_equal(read_photograph(save(tmp_path / "a.png", grey)), np.repeat(SMOOTH[:, :, :1], 3, axis=2))
+    assert np.array_equal(read_photograph(save(tmp_path / "b.pgm", grey)), np.repeat(SMOOTH[:, :, :1], 3, axis=2))
+    rgba = Image.fromarray(np.dstack([SMOOTH, np.full(SMOOTH.shape[:2], 200, np.uint8)]))
+    assert np.array_equal(read_photograph(save(tmp_path / "c.png", rgba)), SMOOTH)
+    sixteen = Image.fromarray(SMOOTH[:, :, 0].astype(np.uint16) * 257)
+    assert np.array_equal(read_photograph(save(tmp_path / "d.png", sixteen))[:, :, 0], SMOOTH[:, :, 0])
+    cmyk = Image.fromarray(SMOOTH).convert("CMYK")
+    found = read_photograph(save(tmp_path / "e.jpg", cmyk, quality=95))
+    assert np.abs(found.astype(int) - SMOOTH).mean() < 4
+    palette = Image.fromarray(SMOOTH).quantize(16)
+    expected = np.asarray(palette.convert("RGB"))
+    assert np.array_equal(read_photograph(save(tmp_path / "f.png", palette)), expected)
+
+
+def jpeg() -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(RANDOM.integers(0, 256, (80, 80, 3)).astype(np.uint8)).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+def huge_png() -> bytes:
+    """A small file that claims to be 30,000×30,000."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "empty"),
+        (b"this is text", "no image"),
+        (jpeg()[:2000], "truncated JPEG"),
+        (jpeg()[:-2], "truncated JPEG"),
+        (huge_png(), r"30000×30000|[Dd]ecompression bomb"),
+        (b"\x89PNG\r\n\x1a\n", "no image|cannot be decoded"),
+    ],
+    ids=["empty", "text", "half", "no end", "huge", "header only"],
+)
+def test_what_cannot_be_read_is_told(tmp_path, content, message):
+    (tmp_path / "a.jpg").write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        read_photograph(tmp_path / "a.jpg")
+
+
+def test_a_folder_where_a_file_should_be(tmp_path):
+    (tmp_path / "a.jpg").mkdir()
+    with pytest.raises(OSError, match="directory"):
+        read_photograph(tmp_path / "a.jpg")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="everything is readable to root")
+def test_a_file_without_permission(tmp_path):
+    path = save(tmp_path / "a.png", Image.fromarray(SMOOTH))
+    path.chmod(0)
+    with pytest.raises(PermissionError):
+        read_photograph(path)

@@ -1,5 +1,6 @@
 """Every source ends as photographs or aligned faces with names, and says what is wrong with its input."""
 
+import os
 import tarfile
 
 import cv2
@@ -12,6 +13,7 @@ from triplet_distillation.faces import insightface, pairs
 from triplet_distillation.faces.acquire import acquire, open_source
 from triplet_distillation.faces.align import store_as_it_is
 from triplet_distillation.faces.store import FaceStore
+from triplet_distillation.files import read_table, write_table
 
 NOWHERE = {"folder": "downloads", "mirror": ""}
 
@@ -84,6 +86,18 @@ def test_a_folder_of_photographs(tmp_path):
     assert manifest.path.tolist() == ["Bo/1.bmp", "Zoë/a.jpg", "Zoë/b.PNG"]
     assert manifest.identity.tolist() == ["Bo", "Zoë", "Zoë"]
     assert (photographs / "Bo/1.bmp").read_bytes() == b"x"
+
+
+def test_names_that_are_no_utf8_or_very_long(tmp_path):
+    person = tmp_path / "mine" / "b"
+    person.mkdir(parents=True)
+    (person / os.fsdecode(b"caf\xe9.jpg")).write_bytes(b"x")
+    (person / ("n" * 251 + ".jpg")).write_bytes(b"y")
+    manifest, _ = acquire({"source": "folder", "path": str(tmp_path / "mine")}, tmp_path / "out", NOWHERE)
+    assert manifest.path.tolist() == ["b/caf\\xe9.jpg", "b/" + "n" * 251 + ".jpg"]
+    assert (tmp_path / "out" / manifest.path[0]).read_bytes() == b"x"
+    write_table(tmp_path / "manifest.csv", manifest)
+    assert read_table(tmp_path / "manifest.csv").path.tolist() == manifest.path.tolist()
 
 
 def test_a_folder_that_is_not_there_or_empty(tmp_path):

@@ -1,6 +1,6 @@
 from triplet_distillation.logs import logged_to
 from triplet_distillation.reporting.figures import accuracy_against_flops
-from triplet_distillation.reporting.models import by_model
+from triplet_distillation.reporting.names import by_model
 
 with logged_to(snakemake.log[0]):
     accuracy_against_flops(

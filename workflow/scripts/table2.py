@@ -1,5 +1,5 @@
 from triplet_distillation.logs import logged_to
-from triplet_distillation.reporting.models import by_model
+from triplet_distillation.reporting.names import by_model
 from triplet_distillation.reporting.tables import write_table2
 
 with logged_to(snakemake.log[0]):

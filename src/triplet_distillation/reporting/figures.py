@@ -9,6 +9,7 @@ from triplet_distillation.evaluation import significance, verification
 from triplet_distillation.faces.store import FaceStore
 from triplet_distillation.files import read_json, read_table
 from triplet_distillation.reporting import style
+from triplet_distillation.reporting.names import distance_name
 from triplet_distillation.reporting.tables import PERCENT, correct_on, read_scores
 
 plt = style.plt
@@ -131,7 +132,7 @@ def calibration(margins: dict[str, str], triplets: dict[str, str], output: str) 
 
 def _calibration_panel(axis, found: dict, d: np.ndarray, distance: str) -> None:
     axis.hist(d, bins=40, color=style.COLOURS[6], edgecolor="white")
-    axis.set(xlabel=f"d = max(T(a, n) − T(a, p), 0), {distance.replace('_', ' ')}", ylabel="triplets")
+    axis.set(xlabel=f"d = max(T(a, n) − T(a, p), 0), {distance_name(distance)}", ylabel="triplets")
     used = found["minimum_margin"], found["maximum_margin"]
     quantiles = [f"measured ({PERCENT * share:g} % quantile)" for share in found["measured_quantiles"]]
     for values, colour, names, dash in (

@@ -9,6 +9,7 @@ import pandas as pd
 from triplet_distillation.evaluation import significance
 from triplet_distillation.files import read_json, read_table, write_table, write_text
 from triplet_distillation.reporting import pages
+from triplet_distillation.reporting.names import distance_name
 from triplet_distillation.reporting.tables import PERCENT, correct_on, read_scores
 
 
@@ -135,7 +136,7 @@ def _about_methods(label: str, benchmark: str, means: dict, labels: dict[str, st
 
 def _about_margins(margins: dict[str, str]) -> list[str]:
     return [
-        f"Margins in {distance.replace('_', ' ')} distance: measured {found['measured'][0]:.3f} … "
+        f"Margins in {distance_name(distance)} distance: measured {found['measured'][0]:.3f} … "
         f"{found['measured'][1]:.3f}, the paper's {found['paper'][0]} … {found['paper'][1]}; trained with "
         f"{found['minimum_margin']:.3f} … {found['maximum_margin']:.3f} (mode {found['mode']})."
         for distance, found in ((distance, read_json(path)) for distance, path in margins.items())

@@ -26,6 +26,8 @@ import shutil
 from pathlib import Path
 from typing import NamedTuple
 
+from triplet_distillation.provenance import file_digest
+
 
 class Photograph(NamedTuple):
     """A photograph below its data set's folder (``path``, with forward slashes) and whom it shows."""
@@ -47,6 +49,24 @@ class Downloads(NamedTuple):
 
     folder: Path
     mirror: str | None
+
+
+def checked_digest(path: Path, wanted: str) -> str:
+    """SHA-256 of a local file.
+
+    Args:
+        wanted: what it must be; empty does not compare.
+
+    Raises:
+        FileNotFoundError: the file is not there.
+        ValueError: it has another checksum.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is not a file: mend its path in datasets (seen from the working folder)")
+    found = file_digest(path)
+    if wanted and found != wanted:
+        raise ValueError(f"{path} has the SHA-256 {found}, not {wanted}: files of one name differ; get it again")
+    return found
 
 
 def link_or_copy(source: Path, target: Path) -> None:

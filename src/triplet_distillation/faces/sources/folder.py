@@ -1,5 +1,6 @@
 """A folder of photographs: one sub-folder a person, named as the person."""
 
+import os
 from pathlib import Path
 
 from triplet_distillation.faces.sources import Downloads, Photograph, link_or_copy
@@ -46,7 +47,12 @@ class Source:
             raise ValueError(f"{self.path} has no photographs: one sub-folder a person is wanted, as anna/1.jpg")
         photographs = []
         for path in found:
-            relative = path.relative_to(self.path)
+            relative = _as_text(path.relative_to(self.path))
             link_or_copy(path, folder / relative)
-            photographs.append(Photograph(relative.as_posix(), relative.parts[0]))
+            photographs.append(Photograph(relative, relative.split("/")[0]))
         return photographs
+
+
+def _as_text(path: Path) -> str:
+    """A relative path as text that every table can hold: bytes that are no UTF-8 are written as ``\\xe9``."""
+    return os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")

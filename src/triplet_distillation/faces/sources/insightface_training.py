@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from triplet_distillation.faces.insightface import TrainingPack
-from triplet_distillation.faces.sources import AlignedFace, Downloads, Photograph, link_or_copy
-from triplet_distillation.provenance import file_digest
+from triplet_distillation.faces.sources import AlignedFace, Downloads, Photograph, checked_digest, link_or_copy
 
 
 class Source:
@@ -37,10 +36,8 @@ class Source:
         """
         TrainingPack(self.path)
         for name in ("train.rec", "train.idx", "property"):
-            self.files[name] = file_digest(self.path / name)
+            self.files[name] = checked_digest(self.path / name, self.sha256 if name == "train.rec" else "")
             link_or_copy(self.path / name, folder / name)
-        if self.sha256 and self.files["train.rec"] != self.sha256:
-            raise ValueError(f"{self.path / 'train.rec'} has the SHA-256 {self.files['train.rec']}, not {self.sha256}")
         return [Photograph(name, "") for name in self.files]
 
     def faces(self, folder: Path) -> Iterator[AlignedFace]:

@@ -6,8 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from triplet_distillation.faces.insightface import read_verification_pack, verification_pairs
-from triplet_distillation.faces.sources import AlignedFace, Downloads, Photograph, link_or_copy
-from triplet_distillation.provenance import file_digest
+from triplet_distillation.faces.sources import AlignedFace, Downloads, Photograph, checked_digest, link_or_copy
 
 
 class Source:
@@ -38,11 +37,7 @@ class Source:
             FileNotFoundError: it is not there.
             ValueError: another checksum.
         """
-        if not self.path.is_file():
-            raise FileNotFoundError(f"{self.path} is not a file: mend datasets.<name>.path in the configuration")
-        found = self.files[self.path.name] = file_digest(self.path)
-        if self.sha256 and found != self.sha256:
-            raise ValueError(f"{self.path} has the SHA-256 {found}, not {self.sha256}: packs of one name differ")
+        self.files[self.path.name] = checked_digest(self.path, self.sha256)
         link_or_copy(self.path, folder / self.path.name)
         return [Photograph(self.path.name, "")]
 

@@ -6,8 +6,7 @@ import pandas as pd
 
 from triplet_distillation.faces.archive import extract
 from triplet_distillation.faces.download import fetch
-from triplet_distillation.faces.sources import Downloads, Photograph
-from triplet_distillation.provenance import file_digest
+from triplet_distillation.faces.sources import Downloads, Photograph, checked_digest
 
 FIGSHARE = "https://ndownloader.figshare.com/files"
 ARCHIVES = {
@@ -69,13 +68,7 @@ class Source:
     def _local(self, path: str, sha256: str) -> Path | None:
         if not path:
             return None
-        if not Path(path).is_file():
-            raise FileNotFoundError(
-                f"{path} is not a file: mend the path in datasets (it is seen from the working folder)"
-            )
-        found = self.files[Path(path).name] = file_digest(path)
-        if sha256 and found != sha256:
-            raise ValueError(f"{path} has the SHA-256 {found}, not {sha256}: get it again, or mend archive_sha256")
+        self.files[Path(path).name] = checked_digest(Path(path), sha256)
         return Path(path)
 
     def _fetched(self, known: tuple[str, str, str], downloads: Downloads) -> Path:

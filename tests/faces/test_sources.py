@@ -141,3 +141,72 @@ def test_a_face_of_another_size_is_listed_not_stored(tmp_path):
     outcomes = store_as_it_is(open_source(settings).faces(tmp_path / "out"), {}, tmp_path / "s.arrow")
     assert outcomes.outcome.tolist() == ["one face", "unreadable", "unreadable", "unreadable"]
     assert outcomes.reason.tolist()[1:] == ["is 50×40, not 112×112", "cannot be decoded", "cannot be decoded"]
+
+
+def photograph(path, value=0):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), np.full((25, 25, 3), value, np.uint8))
+
+
+def test_cfp_in_both_protocols(tmp_path):
+    root = tmp_path / "cfp"
+    for person in ("001", "002"):
+        for pose in ("frontal", "profile"):
+            for number in ("01", "02"):
+                photograph(root / f"Data/Images/{person}/{pose}/{number}.jpg")
+    for kind, pose in (("F", "frontal"), ("P", "profile")):
+        paths = [f"../Data/Images/{person}/{pose}/{n}.jpg" for person in ("001", "002") for n in ("01", "02")]
+        listed = "".join(f"{i} {path}\n" for i, path in enumerate(paths, start=1))
+        (root / "Protocol").mkdir(exist_ok=True)
+        (root / f"Protocol/Pair_list_{kind}.txt").write_text(listed)
+    for protocol, same in (("FF", "1,2"), ("FP", "1,1")):
+        for fold in ("01", "02"):
+            split = root / f"Protocol/Split/{protocol}/{fold}"
+            split.mkdir(parents=True)
+            (split / "same.txt").write_text(same + "\n")
+            (split / "diff.txt").write_text("2,3\n")
+    for protocol, second in (("FF", "frontal/02"), ("FP", "profile/01")):
+        settings = {"source": "cfp", "path": str(root), "protocol": protocol}
+        manifest, _ = acquire(settings, tmp_path / protocol, NOWHERE)
+        assert manifest.identity.tolist() == ["001"] * 4 + ["002"] * 4
+        table = open_source(settings).pairs(tmp_path / protocol)
+        assert table.iloc[0].tolist() == [
+            "Data/Images/001/frontal/01.jpg",
+            f"Data/Images/001/{second}.jpg",
+            True,
+            1,
+        ]
+        assert table.fold.tolist() == [1, 1, 2, 2]
+        assert set(table.a) | set(table.b) <= set(manifest.path)
+    (tmp_path / "FP/Protocol/Split/FP/02/diff.txt").write_text("9,1\n")
+    with pytest.raises(ValueError, match="'9,1' names a photograph"):
+        open_source(settings).pairs(tmp_path / "FP")
+
+
+def test_cplfw_pairs_in_ten_folds(tmp_path):
+    root = tmp_path / "cplfw"
+    names = [f"Some_Body_{number}.jpg" for number in range(40)]
+    for name in [*names, "Leni_Bjorklund-2.jpg"]:
+        photograph(root / "images" / name)
+    lines = [f"{name} {1 if index < 20 else 0}" for index, name in enumerate(names)]
+    (root / "pairs_CPLFW.txt").write_text("\n".join(lines))
+    settings = {"source": "cross_lfw", "path": str(root), "variant": "CPLFW"}
+    manifest, origin = acquire(settings, tmp_path / "out", NOWHERE)
+    assert len(manifest) == 40
+    assert set(manifest.identity) == {"Some_Body"}
+    assert "pairs_CPLFW.txt" in origin["files"]
+    table = open_source(settings).pairs(tmp_path / "out")
+    assert table.groupby("fold").same.agg(["size", "sum"]).to_numpy().tolist() == [[2, 1]] * 10
+    assert table.iloc[0, :3].tolist() == ["images/Some_Body_0.jpg", "images/Some_Body_1.jpg", True]
+    (tmp_path / "out/pairs_CPLFW.txt").write_text("a.jpg 1\nb.jpg 0\n")
+    with pytest.raises(ValueError, match="lines 1 and 2"):
+        open_source(settings).pairs(tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"source": "cfp", "path": "x", "protocol": "PP"}, {"source": "cross_lfw", "path": "x", "variant": "LFW"}],
+)
+def test_a_protocol_or_variant_that_is_not_there(settings):
+    with pytest.raises(ValueError, match=r"no protocol|no variant"):
+        open_source(settings)

@@ -47,33 +47,3 @@ rule gather:
         code=code("gather.py"),
     script:
         "../scripts/gather.py"
-
-
-rule quality:
-    """Count what became of the photographs of every data set."""
-    input:
-        outcomes=expand("<results>/faces/{dataset}/alignment.csv", dataset=study["datasets"]),
-        origins=expand("<results>/faces/{dataset}/origin.json", dataset=study["datasets"]),
-    output:
-        csv="<results>/faces/quality.csv",
-        html=report(
-            "<results>/faces/quality.html",
-            caption=caption("quality"),
-            category="1 Faces",
-            labels={"item": "Photographs and faces", "kind": "table"},
-        ),
-    log:
-        "<results>/logs/quality.log",
-    benchmark:
-        "<results>/benchmarks/quality.tsv"
-    conda:
-        "../../envs/study.yaml"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
-    params:
-        datasets=list(study["datasets"]),
-        code=code("quality.py"),
-    script:
-        "../scripts/quality.py"

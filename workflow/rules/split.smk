@@ -45,3 +45,39 @@ rule training_set:
         code=code("training_set.py"),
     script:
         "../scripts/training_set.py"
+
+
+rule quality:
+    """Count what became of the photographs, and what training set and benchmarks share."""
+    input:
+        stores=expand("<results>/faces/{dataset}/store.arrow", dataset=study["datasets"]),
+        outcomes=expand("<results>/faces/{dataset}/alignment.csv", dataset=study["datasets"]),
+        origins=expand("<results>/faces/{dataset}/origin.json", dataset=study["datasets"]),
+        training_store=TRAINING_STORE,
+        training_set="<results>/split/training_set.parquet",
+        benchmark_stores=[benchmark_store(benchmark) for benchmark in BENCHMARKS],
+        pairs=expand("<results>/split/{benchmark}.csv", benchmark=BENCHMARKS),
+    output:
+        csv="<results>/faces/quality.csv",
+        html=report(
+            "<results>/faces/quality.html",
+            caption=caption("quality"),
+            category="1 Faces",
+            labels={"item": "Photographs and faces", "kind": "table"},
+        ),
+    log:
+        "<results>/logs/quality.log",
+    benchmark:
+        "<results>/benchmarks/quality.tsv"
+    conda:
+        "../../envs/study.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=120,
+    params:
+        datasets=list(study["datasets"]),
+        benchmarks=list(BENCHMARKS.values()),
+        code=code("quality.py"),
+    script:
+        "../scripts/quality.py"

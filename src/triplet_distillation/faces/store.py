@@ -130,6 +130,10 @@ class FaceStore:
             return column.combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(-1, 10)
         return column.to_numpy()
 
+    def value(self, name: str, index: int):
+        """One cell of a column, as plain Python."""
+        return self._table.column(name)[int(index)].as_py()
+
     def encoded(self, index: int) -> memoryview:
         """The encoded bytes of face ``index``, without a copy."""
         batch, row = divmod(int(index), ROWS_PER_BATCH)

@@ -17,6 +17,7 @@ thead th { border-bottom: 2px solid #1a1a1a; vertical-align: bottom; } thead tr.
 tbody tr:nth-child(even) { background: #f4f4f4; } tbody tr:last-child td { border-bottom: 2px solid #1a1a1a; }
 .interval, .unit { color: #555; font-size: .85em; } .apart { border-left: 4px solid #999; padding-left: 1rem;
   margin-top: 2.5rem; }
+figure { display: inline-block; margin: .2rem; } figcaption { font-size: .8em; color: #555; text-align: center; }
 p.lead { font-weight: 600; } ul { padding-left: 1.2rem; } li { margin: .3rem 0; } .scroll { overflow-x: auto; }
 """
 

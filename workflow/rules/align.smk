@@ -1,7 +1,8 @@
 rule align:
     """Find every photograph's face and warp it onto ArcFace's template, a shard of the data set at a time."""
     input:
-        photographs="<results>/faces/{dataset}/photographs",
+        # The manifest says what is in the folder; the folder's time says nothing.
+        photographs=ancient("<results>/faces/{dataset}/photographs"),
         manifest="<results>/faces/{dataset}/photographs.csv",
         origin="<results>/faces/{dataset}/origin.json",
     output:

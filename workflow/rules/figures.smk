@@ -215,8 +215,8 @@ rule figure_accuracy_against_flops:
 FIGURES = [
     rules.figure_faces_strip.output,
     rules.figure_training_curves.output,
-    rules.figure_calibration.output,
-    rules.figure_triplets.output,
+    # Without a method that asks for margins there is nothing to calibrate.
+    *([rules.figure_calibration.output, rules.figure_triplets.output] if DISTANCES else []),
     rules.figure_roc.output,
     rules.figure_score_distributions.output,
     rules.figure_accuracy_against_flops.output,

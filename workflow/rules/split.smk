@@ -2,7 +2,8 @@ rule pairs:
     """Make a benchmark's pairs: of held-out people, or by the source's published protocol."""
     input:
         store=lambda wildcards: benchmark_store(wildcards.benchmark),
-        photographs=lambda wildcards: f"<results>/faces/{benchmark_data(wildcards.benchmark)}/photographs",
+        photographs=lambda wildcards: ancient(f"<results>/faces/{benchmark_data(wildcards.benchmark)}/photographs"),
+        manifest=lambda wildcards: f"<results>/faces/{benchmark_data(wildcards.benchmark)}/photographs.csv",
     output:
         "<results>/split/{benchmark}.csv",
     log:

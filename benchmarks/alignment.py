@@ -89,7 +89,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="rounds of ours and the peer in turn")
     parser.add_argument("--images", type=int, default=512, help="photographs a round")
     parser.add_argument("--agreement", type=int, default=1000, help="photographs to compare detections on")
-    parser.add_argument("--batch-size", type=int, default=4)
+    parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--all", action="store_true", help="ours once over all of LFW besides")
     options = parser.parse_args()
     if options.quick:

@@ -7,7 +7,6 @@ import tarfile
 import cv2
 import numpy as np
 import pytest
-import torch
 
 from triplet_distillation import registry
 from triplet_distillation.faces.detectors import mtcnn
@@ -108,12 +107,3 @@ def test_weights_that_are_not_the_packages_are_never_unpickled(monkeypatch):
     monkeypatch.setattr(mtcnn.joblib, "load", lambda path: pytest.fail("unpickled"))
     with pytest.raises(ValueError, match=r"is not the file of mtcnn 1\.0\.0"):
         mtcnn.Detector()
-
-
-@pytest.mark.parametrize("kernel", [2, 3])
-@pytest.mark.parametrize("ceil", [True, False])
-@pytest.mark.parametrize("size", [(9, 12), (22, 22), (13, 6), (3, 4)])
-def test_pooling_is_pytorchs(kernel, ceil, size):
-    x = torch.randn(2, 5, *size).contiguous(memory_format=torch.channels_last)
-    expected = torch.nn.functional.max_pool2d(x, kernel, 2, ceil_mode=ceil)
-    assert torch.equal(mtcnn._MaxPool(kernel, ceil)(x), expected)

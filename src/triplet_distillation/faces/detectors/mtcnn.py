@@ -28,7 +28,6 @@ CHECKSUMS = {
 SMALLEST_FACE, CELL, STRIDE, PYRAMID_FACTOR = 20, 12, 2, 0.709
 PROPOSAL_THRESHOLD, REFINE_THRESHOLD, OUTPUT_THRESHOLD = 0.6, 0.7, 0.8
 WITHIN_SCALE_OVERLAP, OVERLAP = 0.5, 0.7
-CHUNK = 48
 
 
 class Detector:
@@ -79,7 +78,7 @@ class Detector:
         return boxes
 
     def _refine_boxes(self, images: list[torch.Tensor], boxes: list[np.ndarray]) -> list[np.ndarray]:
-        offsets, scores = _in_chunks(self._refine, _crops(images, boxes, 24))
+        offsets, scores = self._refine(_crops(images, boxes, 24))
         refined = []
         for of_photograph, offset, score in _split(boxes, offsets, scores):
             moved = _move(of_photograph, offset, score)
@@ -87,7 +86,7 @@ class Detector:
         return refined
 
     def _output_faces(self, images, boxes, shape) -> list[list[Detection]]:
-        offsets, landmarks, scores = _in_chunks(self._output, _crops(images, boxes, 48))
+        offsets, landmarks, scores = self._output(_crops(images, boxes, 48))
         height, width = shape[:2]
         found = []
         for of_photograph, offset, points, score in _split(boxes, offsets, landmarks, scores):
@@ -166,11 +165,6 @@ def _as_batch(photographs: list[np.ndarray]) -> torch.Tensor:
     return torch.from_numpy(np.stack(photographs)).permute(0, 3, 1, 2)
 
 
-def _in_chunks(network: nn.Module, crops: torch.Tensor) -> list[torch.Tensor]:
-    """The network's outputs for all crops, a few at a time: so few that what it computes stays in the cache."""
-    return [torch.cat(outputs) for outputs in zip(*(network(chunk) for chunk in crops.split(CHUNK)))]
-
-
 def _crops(images: list[torch.Tensor], boxes: list[np.ndarray], size: int) -> torch.Tensor:
     """The boxes' contents resized to size × size (bilinear, corners on corners, 0 outside), [boxes, 3, size, size]."""
     crops = [_crops_of_one(image, of_image, size) for image, of_image in zip(images, boxes) if len(of_image)]
@@ -211,39 +205,14 @@ class _FlattenWidthFirst(nn.Module):
         return x.permute(0, 3, 2, 1).flatten(1)
 
 
-class _MaxPool(nn.Module):
-    """Max pooling with stride 2, rows first and columns after: the same values as MaxPool2d, in less time.
-
-    Args:
-        kernel: 2 or 3.
-        ceil: whether a last window that is not full counts.
-    """
-
-    def __init__(self, kernel: int, ceil: bool):
-        super().__init__()
-        self.kernel, self.ceil = kernel, ceil
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        for dimension in (2, 3):
-            windows = (x.shape[dimension] - self.kernel + self.ceil) // 2 + 1
-            at = [slice(None)] * 4
-            pooled = None
-            for offset in range(self.kernel):
-                at[dimension] = slice(offset, offset + 2 * windows - 1, 2)
-                part = x[tuple(at)]
-                if pooled is None:
-                    pooled = part.clone(memory_format=torch.channels_last)
-                else:
-                    whole = pooled.narrow(dimension, 0, part.shape[dimension])  # one window less, at a ragged end
-                    torch.maximum(whole, part, out=whole)
-            x = pooled
-        return x
+def _pool(kernel: int, ceil: bool) -> nn.Module:
+    return nn.MaxPool2d(kernel, 2, ceil_mode=ceil)
 
 
 POOLS = {
-    "pnet": [_MaxPool(2, True), None, None],
-    "rnet": [_MaxPool(3, True), _MaxPool(3, False), None],
-    "onet": [_MaxPool(3, True), _MaxPool(3, False), _MaxPool(2, True), None],
+    "pnet": [_pool(2, True), None, None],
+    "rnet": [_pool(3, True), _pool(3, False), None],
+    "onet": [_pool(3, True), _pool(3, False), _pool(2, True), None],
 }
 """The pooling after each convolution; "same" padding in the package is rounding up here."""
 

@@ -37,7 +37,7 @@ def test_same_bytes(stores):
 
 def test_across_the_split(stores):
     training, test = stores
-    found = quality.across_split(training, np.arange(13), test, np.arange(8))
+    found = quality.across_split(quality.side(training, np.arange(13)), quality.side(test, np.arange(8)))
     assert found.near_duplicates.tolist() == [[7, 6]]
     assert found.people_in_both == ["p0"]
 

@@ -10,6 +10,7 @@ from triplet_distillation import registry
 from triplet_distillation.faces.sources import Downloads
 from triplet_distillation.files import write_json, write_table
 from triplet_distillation.logs import summary
+from triplet_distillation.provenance import file_digest
 
 
 def acquire(settings: dict, folder: str | Path, downloads: dict) -> tuple[pd.DataFrame, dict]:
@@ -40,7 +41,7 @@ def acquire(settings: dict, folder: str | Path, downloads: dict) -> tuple[pd.Dat
     manifest = pd.DataFrame(photographs)
     files = [unfinished / path for path in manifest.path]
     manifest["bytes"] = [file.stat().st_size for file in files]
-    manifest["sha256"] = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+    manifest["sha256"] = [file_digest(file) for file in files]
     unfinished.rename(folder)
     checksum = hashlib.sha256("\n".join(manifest.path + " " + manifest.sha256).encode()).hexdigest()
     origin = {

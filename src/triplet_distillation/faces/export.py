@@ -51,15 +51,17 @@ def check_training_pack(store_path: str, listing_path: str, output: str) -> None
         raise ValueError(f"record 0 names {bounds} and there are {len(listing)} records: not those of {store_path}")
     images = listing.loc[1 : first_identity - 1]
     expected = [hashlib.sha256(store.encoded(row)).hexdigest() for row in rows]
-    for record, digest, number in zip(images.index, expected, numbers):
-        found = images.loc[record]
-        if (found.sha256, found.label, found["shape"]) != (digest, number, "112x112x3"):
-            raise ValueError(f"record {record}: mxnet reads {found.to_dict()}, the store has {digest}, {number}")
-    for number in range(numbers.max() + 1):
-        of_identity = 1 + np.flatnonzero(numbers == number)
-        found = listing.loc[first_identity + number, ["label", "second_label"]].tolist()
-        if found != [of_identity[0], of_identity[-1] + 1]:
-            raise ValueError(f"identity {number}: mxnet reads the range {found}, its images are {of_identity}")
+    wrong = (images.sha256 != expected) | (images.label != numbers) | (images["shape"] != "112x112x3")
+    if wrong.any():
+        record = wrong.idxmax()
+        wanted = expected[record - 1], int(numbers[record - 1])
+        raise ValueError(f"record {record}: mxnet reads {images.loc[record].to_dict()}, the store has {wanted}")
+    ends = 1 + np.cumsum(np.bincount(numbers))
+    ranges = np.column_stack([np.append(1, ends[:-1]), ends])
+    found = listing.loc[first_identity:, ["label", "second_label"]].to_numpy()
+    if (found != ranges).any():
+        number = int((found != ranges).any(axis=1).argmax())
+        raise ValueError(f"identity {number}: mxnet reads the range {found[number]}, its images are {ranges[number]}")
     write_json(output, {"faces": len(rows), "identities": int(numbers.max()) + 1, "equal": True})
     summary(f"mxnet reads all {len(rows)} faces of {numbers.max() + 1} identities as they are in the store")
 

@@ -56,15 +56,25 @@ class SplitProblems(NamedTuple):
     people_in_both: list[str]
 
 
-def across_split(
-    training_store: FaceStore, training_rows: np.ndarray, test_store: FaceStore, test_rows: np.ndarray
-) -> SplitProblems:
+class Side(NamedTuple):
+    """One side of a split, looked at once: its store, rows, their perceptual hashes, and whom they show."""
+
+    store: FaceStore
+    rows: np.ndarray
+    hashes: np.ndarray
+    people: set[str]
+
+
+def side(store: FaceStore, rows: np.ndarray) -> Side:
+    """The faces at ``rows`` as a side of a split."""
+    return Side(store, rows, perceptual_hashes(store, rows), set(store.column("identity")[rows]))
+
+
+def across_split(training: Side, test: Side) -> SplitProblems:
     """What training set and benchmark share that they should not."""
-    places = near_duplicates(perceptual_hashes(training_store, training_rows), perceptual_hashes(test_store, test_rows))
-    rows = np.column_stack([training_rows[places[:, 0]], test_rows[places[:, 1]]])
-    trained = set(training_store.column("identity")[training_rows])
-    tested = set(test_store.column("identity")[test_rows])
-    return SplitProblems(rows, sorted(trained & tested))
+    places = near_duplicates(training.hashes, test.hashes)
+    rows = np.column_stack([training.rows[places[:, 0]], test.rows[places[:, 1]]])
+    return SplitProblems(rows, sorted(training.people & test.people))
 
 
 def identities_with_one_image(store: FaceStore) -> int:

@@ -80,6 +80,25 @@ def write_findings(
         sentences += _about_teacher(label, means["teacher"][benchmark], means["student"][benchmark])
         sentences += _about_methods(label, benchmark, means, labels)
     sentences += _about_margins(margins) + _about_activity(histories, labels)
+    write_text(
+        html_page,
+        pages.page(
+            "Findings",
+            pages.notes(sentences),
+            "<h2>Which differences hold</h2>",
+            _comparison_table(comparisons, benchmarks),
+            pages.notes(
+                [
+                    "The interval is a paired bootstrap over pairs (and seeds, where there are several); p is "
+                    "McNemar's exact test on the first seed, corrected for the number of comparisons in this table.",
+                    "Pairs share photographs and people, so they are fewer independent observations than they look.",
+                ]
+            ),
+        ),
+    )
+
+
+def _comparison_table(comparisons: pd.DataFrame, benchmarks: dict[str, str]) -> str:
     cells = [
         [
             html.escape(f"{row.a} against {row.b}"),
@@ -92,22 +111,7 @@ def write_findings(
         for row in comparisons.itertuples()
     ]
     header = ["A against B", "benchmark", "points, 95 % interval", "McNemar p", "p, Holm", "“A beats B” is"]
-    write_text(
-        html_page,
-        pages.page(
-            "Findings",
-            pages.notes(sentences),
-            "<h2>Which differences hold</h2>",
-            pages.table(header, cells),
-            pages.notes(
-                [
-                    "The interval is a paired bootstrap over pairs (and seeds, where there are several); p is "
-                    "McNemar's exact test on the first seed, corrected for the number of comparisons in this table.",
-                    "Pairs share photographs and people, so they are fewer independent observations than they look.",
-                ]
-            ),
-        ),
-    )
+    return pages.table(header, cells)
 
 
 def _about_teacher(benchmark: str, teacher, student) -> list[str]:
@@ -122,13 +126,14 @@ def _about_teacher(benchmark: str, teacher, student) -> list[str]:
 
 def _about_methods(label: str, benchmark: str, means: dict, labels: dict[str, str]) -> list[str]:
     student = means["student"][benchmark]
-    changes = []
-    for model in means:
-        if model.startswith("students/"):
-            change = PERCENT * (means[model][benchmark][0] - student[0])
-            changes.append(f"{labels[model].removeprefix('+ ')}: {_signed(change)}")
-    worst = min(PERCENT * (means[model][benchmark][0] - student[0]) for model in means if model.startswith("students/"))
-    said = f"Change of accuracy by the second stage on {label}, in points: {'; '.join(changes)}."
+    changes = {
+        labels[model].removeprefix("+ "): PERCENT * (means[model][benchmark][0] - student[0])
+        for model in means
+        if model.startswith("students/")
+    }
+    worst = min(changes.values())
+    listed = "; ".join(f"{name}: {_signed(change)}" for name, change in changes.items())
+    said = f"Change of accuracy by the second stage on {label}, in points: {listed}."
     return [said] + (
         [f"Warning: a second stage lost {-worst:.2f} points on {label}: lower its learning_rate."] if worst < -3 else []
     )

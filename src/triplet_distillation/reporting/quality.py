@@ -47,8 +47,10 @@ def write_quality(
             ]
         ),
     ]
+    trained = quality.side(FaceStore(training["store"]), read_table(training["set"]).row.to_numpy())
     for label, paths in benchmarks.items():
-        parts += _across_split(label, training, paths)
+        test_rows = np.unique(read_table(paths["pairs"])[["a", "b"]])
+        parts += _across_split(label, trained, quality.side(FaceStore(paths["store"]), test_rows))
     for row in rows:
         about = [[key, f" {html.escape(str(row[key]))}"] for key in ABOUT]
         parts += [f"<h2>{html.escape(row['dataset'])}</h2>", pages.table(["", ""], about)]
@@ -73,17 +75,15 @@ def _count(name: str, store: str, outcomes: str, origin: str) -> dict:
     }
 
 
-def _across_split(label: str, training: dict[str, str], benchmark: dict[str, str]) -> list[str]:
-    training_store, test_store = FaceStore(training["store"]), FaceStore(benchmark["store"])
-    test_rows = np.unique(read_table(benchmark["pairs"])[["a", "b"]])
-    found = quality.across_split(training_store, read_table(training["set"]).row.to_numpy(), test_store, test_rows)
+def _across_split(label: str, training: quality.Side, test: quality.Side) -> list[str]:
+    found = quality.across_split(training, test)
     names = f": {', '.join(found.people_in_both[:SHOWN])}" if found.people_in_both else ""
     lines = [
         f"People in both by name: {len(found.people_in_both)}{names}.",
         f"Faces that look alike in both (perceptual hash): {len(found.near_duplicates)}.",
     ]
     pictures = [
-        _picture(training_store, a, "trained on") + _picture(test_store, b, "tested")
+        _picture(training.store, a, "trained on") + _picture(test.store, b, "tested")
         for a, b in found.near_duplicates[:SHOWN]
     ]
     return [f"<h2>Training set and {html.escape(label)}</h2>", pages.notes(lines), *pictures]

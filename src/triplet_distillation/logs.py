@@ -24,8 +24,7 @@ def logged_to(path: str) -> Iterator[None]:
     with Path(path).open("a", encoding="utf-8") as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", force=True)
-    logging.captureWarnings(True)
+    log_to_stderr()
     started = time.monotonic()
     try:
         yield
@@ -34,6 +33,12 @@ def logged_to(path: str) -> Iterator[None]:
         traceback.print_exc()
         print(f"{type(error).__name__}: {error}\n  (log: {path})", file=_screen, flush=True)
         sys.exit(1)
+
+
+def log_to_stderr() -> None:
+    """Have the library's log, and warnings, go where this process's errors go."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", force=True)
+    logging.captureWarnings(True)
 
 
 def progress(items: Iterable, description: str, unit: str, total: int | None = None, initial: int = 0) -> tqdm:

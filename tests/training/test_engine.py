@@ -1,66 +1,26 @@
 """The loop on small made-up faces: it learns, it repeats itself to the bit, it goes on where it stopped."""
 
 import logging
+import os
+import shutil
+import signal
+import struct
 
 import numpy as np
 import pytest
 import torch
+from runs import GENTLE, NETWORK, TRAINING, distill, other, run
+from tensorboardX.proto.event_pb2 import Event
 
-from triplet_distillation.faces import pairs
 from triplet_distillation.faces.store import FaceStore
-from triplet_distillation.files import read_table, write_json, write_table
 from triplet_distillation.networks import weights
-from triplet_distillation.training import checkpoint, engine, schedule
+from triplet_distillation.training import checkpoint, engine, guards, schedule
 from triplet_distillation.training.batches import change
-from triplet_distillation.training.run import train_model
-
-NETWORK = {"architecture": "mobilefacenet", "width": 0.125, "embedding_size": 16}
-TRAINING = {
-    "iterations": 6,
-    "learning_rate": 0.05,
-    "schedule": "cosine",
-    "milestones": [],
-    "decay": 0.1,
-    "warmup": 1,
-    "momentum": 0.9,
-    "weight_decay": 5e-4,
-    "clip_norm": 0,
-    "sampling": {"kind": "uniform", "batch_size": 10},
-    "augmentation": {"mirror": True, "shift": 2, "contrast": 0.1, "brightness": 5},
-    "checkpoint_every": 2,
-    "loader_workers": 0,
-}
-
-
-def run(folder, store, name="student", loss="arcface", loss_settings=None, training=None, code="1", seed=0, **inputs):
-    """Train in ``folder``; gives (weights as bytes, history)."""
-    faces = FaceStore(store)
-    training_set = folder.parent / "training_set.parquet"
-    if not training_set.exists():
-        identities = faces.column("identity").astype(str)
-        write_table(training_set, pairs.training_set(identities, np.ones(len(faces), bool), set(), 1))
-    settings = {
-        "network": NETWORK,
-        "loss": loss,
-        "loss_settings": loss_settings or {},
-        "training": TRAINING | (training or {}),
-        "execution": {"threads": 1, "device": "cpu"},
-        "study": "test",
-    }
-    output, history = folder / "weights.safetensors", folder / "history.csv"
-    train_model(name, str(store), str(training_set), settings, seed, code, str(output), str(history), **inputs)
-    return output.read_bytes(), read_table(history)
 
 
 @pytest.fixture
 def folder(tmp_path):
     made = tmp_path / "run"
-    made.mkdir()
-    return made
-
-
-def other(folder, name):
-    made = folder.parent / name
     made.mkdir()
     return made
 
@@ -122,10 +82,117 @@ def test_a_checkpoint_runs_no_code(tmp_path):
         def __reduce__(self):
             return (tmp_path.joinpath("ran").touch, ())
 
-    torch.save({"digest": "d", "state": Evil()}, tmp_path / checkpoint.NAME)
-    with pytest.raises(Exception, match=r"[Ww]eights.only"):
-        checkpoint.load(tmp_path, "d")
+    torch.save({"digest": "d", "state": Evil()}, tmp_path / "step00000001.pt")
+    assert checkpoint.load(tmp_path, "d") is None
     assert not (tmp_path / "ran").exists()
+
+
+def test_only_the_newest_checkpoints_stay_and_a_spoilt_one_has_one_before_it(folder, small_store, caplog):
+    undisturbed, _ = run(folder, small_store)
+    kept = sorted((folder / "checkpoint").glob("*.pt"))
+    assert [path.name for path in kept] == ["step00000004.pt", "step00000006.pt"]
+    kept[1].write_bytes(kept[1].read_bytes()[:1000])
+    with caplog.at_level(logging.INFO):
+        assert run(folder, small_store)[0] == undisturbed
+    assert "cannot be read" in caplog.text
+    assert "going on from step 4 of 6" in caplog.text
+
+
+def test_sigterm_writes_a_checkpoint_of_the_step_that_it_fell_into(folder, small_store, monkeypatch):
+    undisturbed, history = run(folder, small_store)
+    interrupted = other(folder, "interrupted")
+    real = engine._step
+
+    def step(prepared, batch, number):
+        if number == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return real(prepared, batch, number)
+
+    settings = {"checkpoint_every": 100}
+    with monkeypatch.context() as patched:
+        patched.setattr(engine, "_step", step)
+        with pytest.raises(engine.Stopped, match="after step 2 of 6"):
+            run(interrupted, small_store, training=settings)
+    assert [path.name for path in (interrupted / "checkpoint").glob("*.pt")] == ["step00000003.pt"]
+    resumed, resumed_history = run(interrupted, small_store, training=settings)
+    assert resumed == undisturbed
+    assert resumed_history.equals(history)
+
+
+def test_tensorboard_sees_every_step_once(folder, small_store, monkeypatch):
+    with monkeypatch.context() as patched:
+        stop_after(patched, 3)
+        with pytest.raises(KeyboardInterrupt):
+            run(folder, small_store)
+    _, history = run(folder, small_store)
+    seen = {}
+    for event in events(folder / "checkpoint" / "tensorboard"):
+        if event.HasField("session_log"):  # a reader drops what an earlier file has from this step on
+            seen = {key: value for key, value in seen.items() if key[1] < event.step}
+        seen |= {(value.tag, event.step): value.simple_value for value in event.summary.value}
+    for name in ("loss", "learning_rate", "accuracy"):
+        assert [seen[name, step] for step in range(6)] == pytest.approx(history[name].tolist())
+
+
+def events(folder):
+    """What the folder's event files hold: records of length, checksum, content, checksum."""
+    for path in sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime_ns):
+        content = path.read_bytes()
+        while content:
+            (length,) = struct.unpack("<Q", content[:8])
+            yield Event.FromString(content[12 : 12 + length])
+            content = content[16 + length :]
+
+
+def test_gradients_are_clipped(folder, small_store):
+    """A step along a gradient of norm 10⁻⁶ at most moves the weights by its learning rate times that."""
+    free, _ = run(folder, small_store, training={"iterations": 1, "weight_decay": 0})
+    clipped = other(folder, "clipped")
+    run(clipped, small_store, training={"iterations": 1, "weight_decay": 0, "clip_norm": 1e-6})
+    torch.manual_seed(0)
+    start = weights.create(NETWORK)
+    moved, _ = weights.load(clipped / "weights.safetensors")
+    change = [(a - b).square().sum() for a, b in zip(start.parameters(), moved.parameters())]
+    assert 0 < sum(change).sqrt() <= 0.05 * 1e-6 * 1.01
+    assert free != (clipped / "weights.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("bf16", 0.05), ("fp16", 0.02)])
+def test_mixed_precision_is_close(folder, small_store, precision, tolerance):
+    _, exact = run(folder, small_store)
+    _, mixed = run(other(folder, precision), small_store, execution={"precision": precision})
+    assert mixed.loss.iloc[0] == pytest.approx(exact.loss.iloc[0], rel=tolerance)
+    assert not np.array_equal(mixed.loss, exact.loss)
+    saved, _ = weights.load(folder.parent / precision / "weights.safetensors")
+    assert {parameter.dtype for parameter in saved.parameters()} == {torch.float32}
+
+
+def test_mixed_precision_resumes_to_the_same_bytes(folder, small_store, monkeypatch):
+    undisturbed, _ = run(folder, small_store, execution={"precision": "fp16"})
+    interrupted = other(folder, "interrupted")
+    with monkeypatch.context() as patched:
+        stop_after(patched, 3)
+        with pytest.raises(KeyboardInterrupt):
+            run(interrupted, small_store, execution={"precision": "fp16"})
+    assert run(interrupted, small_store, execution={"precision": "fp16"})[0] == undisturbed
+
+
+@pytest.mark.skipif(not shutil.which(os.environ.get("CXX", "g++")), reason="compiling needs a C++ compiler")
+def test_a_compiled_training_has_the_same_losses(folder, small_store):
+    _, plain = run(folder, small_store, training=GENTLE)
+    _, compiled = run(other(folder, "compiled"), small_store, training=GENTLE, execution={"compile": True})
+    assert compiled.loss.to_numpy() == pytest.approx(plain.loss.to_numpy(), rel=1e-4)
+
+
+def test_compiling_without_a_compiler_says_what_to_do(folder, small_store, monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(guards.TrainingError, match="needs a C"):
+        run(folder, small_store, execution={"compile": True})
+
+
+def test_the_learning_rate_follows_the_batch_size_where_it_is_told_to(folder, small_store):
+    _, history = run(folder, small_store, training={"warmup": 0, "reference_batch": 40, "iterations": 1})
+    assert history.learning_rate[0] == pytest.approx(0.05 * 10 / 40)
 
 
 def test_two_processes_never_hold_one_folder(tmp_path):
@@ -148,28 +215,11 @@ def _hold(folder, queue):
         queue.put("held")
 
 
-def test_a_loss_that_is_not_finite_stops_with_a_remedy(folder, small_store):
-    with pytest.raises(engine.TrainingError, match="lower learning_rate"):
-        run(folder, small_store, training={"learning_rate": 1e30, "iterations": 20, "warmup": 0})
-
-
-def test_distillation_starts_from_the_student_and_reads_the_teachers_row_and_mirror_state(folder, small_store):
+def test_distillation_starts_from_the_student_and_uses_the_calibrated_margins(folder, small_store):
     run(folder, small_store)
-    teacher = np.random.default_rng(0).normal(size=(30, 2, 4)).astype(np.float32)
-    np.save(folder / "teacher.npy", teacher)
-    write_json(folder / "margins.json", {"minimum_margin": 0.2, "maximum_margin": 0.5})
-    _, history = run(
-        other(folder, "distilled"),
-        small_store,
-        name="triplet_distillation",
-        loss="triplet_distillation",
-        training={"sampling": {"kind": "identities", "identities": 3, "images": 3}},
-        initial=str(folder / "weights.safetensors"),
-        teacher_embeddings=str(folder / "teacher.npy"),
-        margins=str(folder / "margins.json"),
-    )
+    _, history = distill(other(folder, "distilled"), small_store, student=folder / "weights.safetensors")
     assert history.margin.between(0.2, 0.5).all()
-    assert {"active", "margin", "loss", "learning_rate"} <= set(history)
+    assert {"active", "margin", "loss", "learning_rate", "mean_cosine"} <= set(history)
 
 
 def test_a_batch_pairs_image_label_and_teacher(small_store, tmp_path):
@@ -181,8 +231,9 @@ def test_a_batch_pairs_image_label_and_teacher(small_store, tmp_path):
     rows = np.arange(5, 30)
     labels = np.repeat(np.arange(5), 5)
     augmentation = {"mirror": True, "shift": 0, "contrast": 0, "brightness": 0}
+    settings = {"iterations": 3, "augmentation": augmentation}
     sampler = sampling.sampler({"kind": "uniform", "batch_size": 12}, labels, 0)
-    batches = Batches(small_store, rows, labels, sampler, augmentation, 0, 3, tmp_path / "teacher.npy")
+    batches = Batches(small_store, rows, labels, sampler, settings, 0, teacher=tmp_path / "teacher.npy")
     store = FaceStore(small_store)
     for step in range(3):
         batch = batches[step]

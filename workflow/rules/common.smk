@@ -47,7 +47,10 @@ FIXED_MARGINS = {
 # What measures time takes all cores of this machine, so that nothing runs beside it.
 ALL_CORES = workflow.resource_settings.cores or 1
 USES_CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
+INFERENCE = {key: study["execution"][key] for key in ("threads", "device")}
 GPUS = int(study["execution"]["device"] != "cpu")
+TRAINING_GPUS = GPUS * study["execution"]["processes"]
+TRAINING_THREADS = study["execution"]["threads"] * study["execution"]["processes"]
 
 
 wildcard_constraints:
@@ -142,7 +145,9 @@ def method_inputs(wildcards):
     needs = registry.attribute("losses", method["loss"], "needs")
     wanted = {}
     if "teacher_embeddings" in needs:
+        wanted["teacher"] = "<results>/teacher/seed{seed}/weights.safetensors"
         wanted["teacher_embeddings"] = "<results>/teacher/seed{seed}/embeddings.npy"
+        wanted["teacher_sidecar"] = "<results>/teacher/seed{seed}/embeddings.json"
     if "margins" in needs:
         distance = configuration.method_distance(method)
         wanted["margins"] = f"<results>/calibration/{distance}.seed{{seed}}.json"

@@ -18,7 +18,7 @@ rule embed:
         runtime=720,
         gpu=GPUS,
     params:
-        execution=study["execution"],
+        execution=INFERENCE,
         code=code("embed.py", network_code(study["teacher"]["network"])),
     script:
         "../scripts/embed.py"

@@ -21,7 +21,7 @@ rule evaluate:
     params:
         benchmarks=list(BENCHMARKS),
         settings={key: study["evaluation"][key] for key in ("mirror", "far")},
-        execution=study["execution"],
+        execution=INFERENCE,
         code=lambda wildcards: code("evaluate.py", network_code(network_of(wildcards.model))),
     script:
         "../scripts/evaluate.py"

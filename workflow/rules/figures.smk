@@ -28,8 +28,8 @@ rule figure_faces_strip:
 rule figure_training_curves:
     """Loss of every model over its steps."""
     input:
-        first_stage=expand("<results>/{role}/seed{seed}/history.csv", role=["teacher", "student"], seed=SEEDS),
-        second_stage=expand("<results>/{model}/seed{seed}/history.csv", model=STUDENTS, seed=SEEDS),
+        first_stage=expand("<results>/{role}/seed{seed}/history.parquet", role=["teacher", "student"], seed=SEEDS),
+        second_stage=expand("<results>/{model}/seed{seed}/history.parquet", model=STUDENTS, seed=SEEDS),
     output:
         report(
             "<results>/figures/training_curves.svg",

@@ -100,7 +100,7 @@ rule findings:
     input:
         scores=expand("<results>/evaluation/{model}/seed{seed}.parquet", model=MODELS, seed=SEEDS),
         figures=expand("<results>/evaluation/{model}/seed{seed}.json", model=MODELS, seed=SEEDS),
-        histories=expand("<results>/{model}/seed{seed}/history.csv", model=STUDENTS, seed=SEEDS),
+        histories=expand("<results>/{model}/seed{seed}/history.parquet", model=STUDENTS, seed=SEEDS),
         margins=expand("<results>/calibration/{distance}.seed{seed}.json", distance=DISTANCES, seed=SEEDS[0]),
     output:
         csv="<results>/tables/comparisons.csv",

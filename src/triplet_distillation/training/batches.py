@@ -12,7 +12,8 @@ from triplet_distillation.training import sampling
 
 
 class Batch(NamedTuple):
-    """``images`` [B, 3, 112, 112] uint8 RGB; ``labels`` [B] int64; ``teacher`` [B, D] float32 or None."""
+    """``images`` uint8 RGB [share of B, 3, 112, 112]; of the whole batch, ``labels`` [B] int64 and ``teacher``
+    [B, D] float32 or None."""
 
     images: torch.Tensor
     labels: torch.Tensor
@@ -27,26 +28,27 @@ class Batches(Dataset):
         rows: the training set's rows in the store, [N].
         labels: the training set's labels 0 … classes − 1, [N].
         sampler: which positions make up a step's batch.
-        augmentation: settings of :func:`.sampling.augmentation`.
+        settings: ``iterations``, the length, and ``augmentation`` (:func:`.sampling.augmentation`).
         seed: of the run.
-        iterations: length.
+        share: of a batch's images that this process reads.
         teacher: path of the teacher's embeddings [faces in store, 2, D], or None.
     """
 
-    def __init__(self, store, rows, labels, sampler, augmentation: dict, seed: int, iterations: int, teacher=None):
+    def __init__(self, store, rows, labels, sampler, settings: dict, seed: int, share=slice(None), teacher=None):
         self.store = FaceStore(store)
         self.rows, self.labels, self.sampler = np.asarray(rows), np.asarray(labels), sampler
-        self.augmentation, self.seed, self.iterations = augmentation, seed, iterations
+        self.settings, self.seed, self.share = settings, seed, share
         self.teacher = None if teacher is None else np.load(teacher, mmap_mode="r")
 
     def __len__(self) -> int:
-        return self.iterations
+        return self.settings["iterations"]
 
     def __getitem__(self, step: int) -> Batch:
         positions = self.sampler.batch(step)
         rows = self.rows[positions]
-        changes = sampling.augmentation(self.augmentation, len(rows), self.seed, step)
-        images = np.stack([change(self.store.image(row), *each) for row, *each in zip(rows, *changes)])
+        changes = sampling.augmentation(self.settings["augmentation"], len(rows), self.seed, step)
+        own = zip(rows[self.share], *(each[self.share] for each in changes))
+        images = np.stack([change(self.store.image(row), *each) for row, *each in own])
         teacher = None
         if self.teacher is not None:
             teacher = torch.from_numpy(self.teacher[rows, changes.mirrored.astype(int)].astype(np.float32))

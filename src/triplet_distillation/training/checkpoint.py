@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import logging
 import os
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +18,9 @@ import torch
 from triplet_distillation.files import whole
 
 log = logging.getLogger(__name__)
-NAME = "checkpoint.pt"
+PATTERN = "step*.pt"
+KEPT = 2
+"""Newest checkpoints that stay, so that one that a broken disk spoils has one before it."""
 
 
 @contextlib.contextmanager
@@ -43,24 +46,32 @@ def locked(folder: str | Path) -> Iterator[Path]:
         yield folder
 
 
-def save(folder: Path, digest: str, state: dict) -> None:
-    """Write ``state`` (tensors and plain data) as the folder's checkpoint, in place of the one before."""
-    with whole(folder / NAME) as temporary:
+def save(folder: Path, digest: str, step: int, state: dict) -> None:
+    """Write ``state`` (tensors and plain data) after ``step`` steps, and remove all but the newest checkpoints."""
+    with whole(folder / f"step{step:08d}.pt") as temporary:
         torch.save({"digest": digest, "state": state}, temporary)
+    for old in _newest_first(folder)[KEPT:]:
+        old.unlink()
 
 
 def load(folder: Path, digest: str) -> dict | None:
-    """The folder's checkpoint if it belongs to ``digest``, else None.
+    """The newest of the folder's checkpoints that can be read and belongs to ``digest``, else None.
 
-    One of another digest is renamed to ``checkpoint.stale.pt`` with a warning.
+    Those of another digest are renamed to ``….stale`` with a warning.
     """
-    path = folder / NAME
-    if not path.exists():
-        return None
-    content = torch.load(path, weights_only=True, map_location="cpu")
-    if content["digest"] == digest:
-        return content["state"]
-    stale = path.with_suffix(".stale.pt")
-    path.replace(stale)
-    log.warning("%s belongs to other settings, data or code: set aside as %s, training starts anew", path, stale.name)
+    for path in _newest_first(folder):
+        try:
+            content = torch.load(path, weights_only=True, map_location="cpu")
+        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            log.warning("%s cannot be read (%s): the one before it is tried", path, error)
+            continue
+        if content["digest"] == digest:
+            return content["state"]
+        stale = path.with_suffix(".pt.stale")
+        path.replace(stale)
+        log.warning("%s belongs to other settings, data or code: set aside as %s", path, stale.name)
     return None
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    return sorted(folder.glob(PATTERN), reverse=True)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-STREAMS = {"order": 0, "identities": 1, "augmentation": 2, "calibration": 3, "loss": 4}
+STREAMS = {"order": 0, "identities": 1, "augmentation": 2, "calibration": 3, "loss": 4, "dropout": 5}
 """Separate random streams of one seed, so that one choice's draws do not shift another's."""
 
 

@@ -1,0 +1,103 @@
+"""Short trainings on small made-up faces, for the tests of this folder."""
+
+import numpy as np
+
+from triplet_distillation.faces import pairs
+from triplet_distillation.faces.store import FaceStore
+from triplet_distillation.files import read_table, write_json, write_table
+from triplet_distillation.provenance import file_digest
+from triplet_distillation.training.run import train_model
+
+NETWORK = {"architecture": "mobilefacenet", "width": 0.125, "embedding_size": 16}
+TRAINING = {
+    "iterations": 6,
+    "learning_rate": 0.05,
+    "schedule": "cosine",
+    "milestones": [],
+    "decay": 0.1,
+    "warmup": 1,
+    "momentum": 0.9,
+    "weight_decay": 5e-4,
+    "clip_norm": 0,
+    "sampling": {"kind": "uniform", "batch_size": 10},
+    "augmentation": {"mirror": True, "shift": 2, "contrast": 0.1, "brightness": 5},
+    "reference_batch": 0,
+    "checkpoint_every": 2,
+    "loader_workers": 0,
+}
+EXECUTION = {"threads": 1, "device": "cpu", "precision": "fp32", "compile": False, "processes": 1, "nodes": 1}
+GENTLE = {"learning_rate": 0.001, "clip_norm": 0.5}
+"""Small steps, in which rounding that differs does not grow from step to step."""
+P_BY_K = {"kind": "identities", "identities": 3, "images": 4}
+
+
+def run(
+    folder,
+    store,
+    name="student",
+    loss="arcface",
+    loss_settings=None,
+    network=NETWORK,
+    training=None,
+    execution=None,
+    code="1",
+    seed=0,
+    **inputs,
+):
+    """Train in ``folder``; gives (weights as bytes, history)."""
+    faces = FaceStore(store)
+    training_set = folder.parent / "training_set.parquet"
+    if not training_set.exists():
+        identities = faces.column("identity").astype(str)
+        write_table(training_set, pairs.training_set(identities, np.ones(len(faces), bool), set(), 1))
+    settings = {
+        "network": network,
+        "loss": loss,
+        "loss_settings": loss_settings or {},
+        "training": TRAINING | (training or {}),
+        "execution": EXECUTION | (execution or {}),
+        "study": "test",
+    }
+    output, history = folder / "weights.safetensors", folder / "history.parquet"
+    train_model(name, str(store), str(training_set), settings, seed, code, str(output), str(history), **inputs)
+    return output.read_bytes(), read_table(history)
+
+
+def other(folder, name):
+    made = folder.parent / name
+    made.mkdir()
+    return made
+
+
+def distill(folder, store, student, **settings):
+    """The second stage from the weights ``student``, with a made-up teacher; gives what :func:`run` gives."""
+    margins = folder.parent / "margins.json"
+    write_json(margins, {"minimum_margin": 0.2, "maximum_margin": 0.5})
+    settings["training"] = {"sampling": P_BY_K} | settings.get("training", {})
+    return run(
+        folder,
+        store,
+        name="triplet_distillation",
+        loss="triplet_distillation",
+        initial=str(student),
+        teacher=make_teacher(folder.parent, store, student),
+        margins=str(margins),
+        **settings,
+    )
+
+
+def make_teacher(folder, store, weights) -> dict:
+    """Random embeddings of a store as a teacher's, with their sidecar; ``weights`` passes for its weights file."""
+    faces = FaceStore(store)
+    embeddings = np.random.default_rng(0).normal(size=(len(faces), 2, 4)).astype(np.float32)
+    embeddings /= np.linalg.norm(embeddings, axis=2, keepdims=True)
+    np.save(folder / "embeddings.npy", embeddings)
+    sidecar = {
+        "teacher": {"weights": file_digest(weights)},
+        "store": faces.metadata,
+        "normalised": True,
+        "shape": list(embeddings.shape),
+    }
+    write_json(folder / "embeddings.json", sidecar)
+    paths = {"weights": weights, "embeddings": folder / "embeddings.npy", "sidecar": folder / "embeddings.json"}
+    return {name: str(path) for name, path in paths.items()}

@@ -1,0 +1,138 @@
+"""Every guard, triggered."""
+
+import logging
+
+import numpy as np
+import pytest
+import torch
+from runs import NETWORK, distill, make_teacher, other, run
+from torch import nn
+
+from triplet_distillation import registry
+from triplet_distillation.files import read_json, read_table, write_json, write_table
+from triplet_distillation.losses import Given
+from triplet_distillation.networks import weights
+from triplet_distillation.training import guards
+from triplet_distillation.training.batches import Batch
+
+
+@pytest.fixture
+def folder(tmp_path):
+    made = tmp_path / "run"
+    made.mkdir()
+    return made
+
+
+def history(steps, **columns):
+    usual = {"loss": 1.0, "learning_rate": 0.1, "mean_cosine": 0.1}
+    return [
+        {"step": step, **{name: value(step) if callable(value) else value for name, value in (usual | columns).items()}}
+        for step in range(steps)
+    ]
+
+
+def test_a_loss_that_is_not_finite_stops_with_a_remedy(folder, small_store):
+    with pytest.raises(guards.TrainingError, match="lower learning_rate"):
+        run(folder, small_store, training={"learning_rate": 1e30, "iterations": 20, "warmup": 0})
+
+
+def test_collapsed_embeddings_stop_a_triplet_loss_that_sits_at_its_margin(folder, small_store):
+    """A network whose last layer has no weights gives every face one embedding."""
+    network = weights.create(NETWORK)
+    with torch.no_grad():
+        network.layers[-2][1].weight.zero_()
+        network.layers[-2][1].bias.fill_(1.0)
+    weights.save(folder / "collapsed.safetensors", network, NETWORK, {})
+    with pytest.raises(guards.TrainingError, match=r"collapsed.*sits at 0\.2"):
+        run(
+            folder,
+            small_store,
+            loss="triplet",
+            loss_settings={"margin": 0.2},
+            initial=str(folder / "collapsed.safetensors"),
+            training={"sampling": {"kind": "identities", "identities": 3, "images": 3}, "iterations": 30},
+        )
+
+
+def test_a_loss_that_rises_for_good_stops():
+    guards.check_history(history(60, loss=lambda step: 30 + step % 7))
+    with pytest.raises(guards.TrainingError, match=r"risen from 1\.000 to .*reference_batch"):
+        guards.check_history(history(60, loss=lambda step: 1.0 if step < 30 else 9.0))
+
+
+def test_a_loss_that_jumps_for_a_step_goes_on():
+    guards.check_history(history(60, loss=lambda step: 30.0 if step == 59 else 1.0))
+
+
+def test_triplets_none_of_which_is_active_are_logged(caplog):
+    with caplog.at_level(logging.WARNING):
+        guards.check_history(history(40, active=0.0, loss=0.0))
+    assert "nothing left to learn" in caplog.text
+
+
+def test_memory_that_will_not_suffice_stops_before_the_first_step(folder, small_store, monkeypatch):
+    monkeypatch.setattr(guards, "free_memory", lambda device: 10 * 2**20)
+    with pytest.raises(guards.TrainingError, match=r"a batch of 10 images needs about .* GiB"):
+        run(folder, small_store)
+    assert not list((folder / "checkpoint").glob("*.pt"))
+
+
+def test_the_estimate_is_what_a_step_keeps():
+    """Known by hand: one convolution keeps its input, ArcFace its logits; weights are there three times."""
+    network = nn.Sequential(nn.Conv2d(3, 8, 112, bias=False), nn.Flatten())
+    loss = registry.load("losses", "arcface")(Given(classes=1000, embedding_size=8))
+    batch = Batch(torch.zeros(64, 3, 112, 112, dtype=torch.uint8), torch.arange(64), None)
+    estimate = guards.estimated_memory(network, loss, batch)
+    parameters = 4 * (8 * 3 * 112 * 112 + 8 * 1000)
+    images, logits = 64 * 3 * 112 * 112 * 4, 64 * 1000 * 4
+    assert 3 * parameters + images + logits < estimate < 3 * parameters + images + 10 * logits
+
+
+def test_the_control_groups_limit_counts(tmp_path, monkeypatch):
+    monkeypatch.setattr(guards, "CGROUP", tmp_path)
+    whole = guards.free_memory(torch.device("cpu"))
+    (tmp_path / "memory.current").write_text("1000\n")
+    (tmp_path / "memory.max").write_text("5000\n")
+    assert guards.free_memory(torch.device("cpu")) == 4000
+    (tmp_path / "memory.max").write_text("max\n")
+    assert guards.free_memory(torch.device("cpu")) == pytest.approx(whole, rel=0.2)
+
+
+def test_a_class_without_images_is_named(folder, small_store):
+    run(folder, small_store)
+    path = folder.parent / "training_set.parquet"
+    table = read_table(path)
+    write_table(path, table[table.label != 2])
+    with pytest.raises(guards.TrainingError, match=r"1 classes have no image \(the first is 2\)"):
+        run(folder, small_store)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"store": {"origin": "other"}}, "another data set's"),
+        ({"shape": [7, 2, 4]}, "another data set's"),
+        ({"teacher": {"weights": "0" * 64}}, "another teacher's"),
+        ({"normalised": False}, "not normalised"),
+    ],
+)
+def test_a_teacher_cache_that_does_not_fit_is_refused(folder, small_store, change, message, monkeypatch):
+    run(folder, small_store)
+    student = folder / "weights.safetensors"
+    teacher = make_teacher(folder.parent, small_store, student)
+    write_json(teacher["sidecar"], read_json(teacher["sidecar"]) | change)
+    monkeypatch.setattr("runs.make_teacher", lambda *_: teacher)
+    with pytest.raises(guards.TrainingError, match=message):
+        distill(other(folder, "second"), small_store, student)
+
+
+def test_the_labels_of_a_training_set_are_complete():
+    guards.check_classes(np.array([0, 1, 1, 2]), "t")
+    with pytest.raises(guards.TrainingError, match="the first is 0"):
+        guards.check_classes(np.array([1, 1, 2]), "t")
+
+
+def test_a_history_shorter_than_the_patience_is_left_alone():
+    guards.check_history(history(guards.PATIENCE - 1, mean_cosine=1.0))
+    with pytest.raises(guards.TrainingError, match="collapsed"):
+        guards.check_history(history(guards.PATIENCE, mean_cosine=1.0))

@@ -1,0 +1,116 @@
+"""Several processes on CPUs (gloo): the losses of one process, whichever number trains or goes on."""
+
+import os
+import stat
+
+import numpy as np
+import pytest
+import torch
+from runs import GENTLE, NETWORK, distill, other, run
+
+from triplet_distillation import registry
+from triplet_distillation.losses import Given
+from triplet_distillation.networks import weights
+from triplet_distillation.training import engine, processes
+from triplet_distillation.training.processes import Processes
+
+TWO = {"processes": 2}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    made = tmp_path / "one"
+    made.mkdir()
+    return made
+
+
+def test_two_processes_have_the_losses_of_one(folder, small_store):
+    _, one = run(folder, small_store, training=GENTLE)
+    _, two = run(other(folder, "two"), small_store, training=GENTLE, execution=TWO)
+    assert np.abs(one.loss - two.loss).max() < 1e-5 * one.loss.max()
+    gentle = GENTLE | {"learning_rate": 0.0001}
+    _, one = distill(other(folder, "one_distilled"), small_store, folder / "weights.safetensors", training=gentle)
+    second = other(folder, "two_distilled")
+    _, two = distill(second, small_store, folder / "weights.safetensors", training=gentle, execution=TWO)
+    assert np.abs(one.loss - two.loss).max() < 1e-5
+    assert np.array_equal(one.active, two.active)
+
+
+def test_gradients_of_two_processes_are_those_of_one(tmp_path):
+    """In double precision, so that nothing but a wrong sum could differ."""
+    one = gradients(Processes())
+    torch.multiprocessing.spawn(_one_of_two, (tmp_path,), nprocs=2)
+    two = torch.load(tmp_path / "gradients.pt")
+    for name, expected in one.items():
+        assert torch.allclose(two[name], expected, rtol=1e-9, atol=1e-9), name
+
+
+def gradients(among: Processes) -> dict:
+    """Of all parameters after one ArcFace loss, and the buffers."""
+    torch.manual_seed(0)
+    network = weights.create(NETWORK).double().train()
+    loss = registry.load("losses", "arcface")(Given(classes=6, embedding_size=16)).double()
+    images, labels = torch.randn(12, 3, 112, 112).double(), torch.arange(12) % 6
+    cpu = torch.device("cpu")
+    processes.with_shared_statistics(network, cpu, among)
+    model = processes.shared(network, cpu, among)
+    embeddings = processes.gather(model(images[among.share(12)]), among)
+    loss(embeddings, labels, None, torch.Generator())[0].backward()
+    parameters = [*network.named_parameters(), *loss.named_parameters()]
+    return {name: parameter.grad for name, parameter in parameters} | dict(network.named_buffers())
+
+
+def _one_of_two(rank, folder):
+    store = torch.distributed.FileStore(str(folder / "meeting"), 2)
+    torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=2)
+    torch.set_num_threads(1)
+    found = gradients(Processes(rank, 2))
+    if rank == 0:
+        torch.save(found, folder / "gradients.pt")
+    torch.distributed.destroy_process_group()
+
+
+def test_a_training_goes_on_in_another_number_of_processes(folder, small_store, monkeypatch):
+    _, undisturbed = run(folder, small_store, training=GENTLE)
+    stopped = other(folder, "stopped")
+    real = engine._step
+
+    def step(prepared, batch, number):
+        if number == 3:
+            raise KeyboardInterrupt
+        return real(prepared, batch, number)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(engine, "_step", step)
+        with pytest.raises(KeyboardInterrupt):
+            run(stopped, small_store, training=GENTLE)
+    _, resumed = run(stopped, small_store, training=GENTLE, execution=TWO)
+    assert resumed.loss[:2].tolist() == undisturbed.loss[:2].tolist()
+    assert np.abs(resumed.loss - undisturbed.loss).max() < 1e-5 * undisturbed.loss.max()
+
+
+def test_two_nodes_are_reached_by_srun(folder, small_store, monkeypatch, tmp_path):
+    """``srun`` starts the command once a node; here a stand-in starts both on this machine."""
+    srun = tmp_path / "bin" / "srun"
+    srun.parent.mkdir()
+    srun.write_text(
+        '#!/bin/sh\nwhile [ "${1#--}" != "$1" ]; do shift; done\n"$@" & first=$!\n"$@" || exit 1\nwait $first\n'
+    )
+    srun.chmod(srun.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", str(srun.parent), prepend=os.pathsep)
+    _, one = run(folder, small_store, training=GENTLE | {"iterations": 3})
+    execution = {"nodes": 2}
+    _, two = run(other(folder, "nodes"), small_store, training=GENTLE | {"iterations": 3}, execution=execution)
+    assert np.abs(one.loss - two.loss).max() < 1e-5 * one.loss.max()
+
+
+def test_a_batch_that_cannot_be_shared_out_is_refused():
+    with pytest.raises(ValueError, match="cannot be shared out evenly among 4 processes"):
+        Processes(0, 4).share(10)
+    positions = torch.arange(12)
+    assert torch.cat([positions[Processes(rank, 3).share(12)] for rank in range(3)]).equal(positions)
+
+
+def test_a_process_that_fails_ends_the_training_with_an_error(folder, small_store):
+    with pytest.raises(RuntimeError, match="ended with code"):
+        run(folder, small_store, training={"learning_rate": 1e30, "warmup": 0}, execution=TWO)

@@ -29,6 +29,7 @@ include: "workflow/rules/profile.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/export.smk"
 include: "workflow/rules/packs.smk"
 
 
@@ -36,6 +37,7 @@ rule all:
     default_target: True
     input:
         rules.report.output,
+        rules.export.output,
 
 
 rule faces:

@@ -147,6 +147,11 @@ def _check_names(config: dict, schema: dict) -> list[str]:
         problems += _check_reference(f"{role}.network", config[role]["network"], config["networks"])
         problems += _check_settings(f"{role}.method", "losses", "loss", config[role]["method"], set())
         problems += _check_sampling(f"{role}.training", config[role]["training"])
+    student = config["networks"].get(config["student"]["network"])
+    if not problems and holds_its_weights(student):
+        problems.append(f"student.network: {student['architecture']} can teach, but cannot be trained")
+    chosen = config["export"]["method"]
+    problems += _check_reference("export.method", chosen, config["methods"]) if chosen else []
     for name, entry in config["methods"].items():
         problems += _check_settings(f"methods.{name}", "losses", "loss", entry, {"label", "training"})
         problems += _check_overrides(f"methods.{name}.training", entry["training"], schema["$defs"]["training"])
@@ -212,6 +217,11 @@ def _fits(value, annotation: str) -> bool:
     if annotation not in kinds:
         return True
     return isinstance(value, kinds[annotation]) and (annotation == "bool" or not isinstance(value, bool))
+
+
+def holds_its_weights(network: dict) -> bool:
+    """Whether a network is a model that is complete as it comes, such as one in ONNX."""
+    return registry.attribute("networks", network["architecture"], "holds_its_weights", default=False)
 
 
 def loss_settings(method: dict) -> dict:

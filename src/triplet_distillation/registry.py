@@ -71,13 +71,15 @@ def _entry_class(path: Path, entry: str) -> ast.ClassDef | None:
     return None
 
 
-def attribute(room: str, name: str, wanted: str) -> object:
+def attribute(room: str, name: str, wanted: str, default: object = REQUIRED) -> object:
     """A literal class attribute of an entry class (such as a loss's ``needs``), read from its source text.
 
     Raises:
-        KeyError: the class does not set it.
+        KeyError: the class does not set it, and there is no default.
     """
     for node in _entry_class(room_folder(room) / f"{name}.py", ENTRY[room]).body:
         if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == wanted for t in node.targets):
             return ast.literal_eval(node.value)
+    if default is not REQUIRED:
+        return default
     raise KeyError(f"class {ENTRY[room]} in {room.replace('.', '/')}/{name}.py does not say what {wanted!r} is")

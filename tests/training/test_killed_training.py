@@ -10,7 +10,7 @@ import pytest
 from runs import distill, other, run
 
 TIMES = 20
-TRAINING = {"iterations": 16, "checkpoint_every": 3}
+TRAINING = {"iterations": 10, "checkpoint_every": 2}
 RANDOM = np.random.default_rng(5)
 
 

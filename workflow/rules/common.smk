@@ -29,6 +29,17 @@ LABELS = {
     **{f"students/{name}": method.get("label", name) for name, method in study["methods"].items()},
 }
 BENCHMARKS = {name: benchmark.get("label", name) for name, benchmark in study["benchmarks"].items()}
+NETWORK_FILES = {
+    name: network["path"] for name, network in study["networks"].items() if configuration.holds_its_weights(network)
+}
+# Roles whose weights are there already, with the file; the others are trained.
+BROUGHT = {
+    role: path
+    for role in ("teacher", "student")
+    if (path := study[role]["weights"] or NETWORK_FILES.get(study[role]["network"]))
+}
+TRAINED = [role for role in ("teacher", "student") if role not in BROUGHT]
+EXPORTED = study["export"]["method"] or METHODS[-1]
 TRAINING_STORE = f"<results>/faces/{study['training_data']['dataset']}/store.arrow"
 DISTANCES = sorted(
     {
@@ -58,7 +69,6 @@ wildcard_constraints:
     benchmark=r"[A-Za-z0-9_-]+",
     network=r"[A-Za-z0-9_-]+",
     method=r"[A-Za-z0-9_.-]+",
-    role=r"teacher|student",
     model=r"teacher|student|students/[A-Za-z0-9_.-]+",
     distance=r"[a-z_]+",
     seed=r"[0-9]+",

@@ -28,7 +28,7 @@ rule figure_faces_strip:
 rule figure_training_curves:
     """Loss of every model over its steps."""
     input:
-        first_stage=expand("<results>/{role}/seed{seed}/history.parquet", role=["teacher", "student"], seed=SEEDS),
+        first_stage=expand("<results>/{role}/seed{seed}/history.parquet", role=TRAINED, seed=SEEDS),
         second_stage=expand("<results>/{model}/seed{seed}/history.parquet", model=STUDENTS, seed=SEEDS),
     output:
         report(
@@ -48,6 +48,7 @@ rule figure_training_curves:
         mem_mb=2000,
         runtime=30,
     params:
+        trained=TRAINED,
         students=STUDENTS,
         labels=LABELS,
         seeds=SEEDS,

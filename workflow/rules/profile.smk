@@ -1,5 +1,7 @@
 rule profile:
     """Count one network's parameters and operations, and time it on one thread."""
+    input:
+        model=lambda wildcards: NETWORK_FILES.get(wildcards.network, []),
     output:
         "<results>/profile/{network}.json",
     log:

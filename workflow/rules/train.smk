@@ -1,5 +1,4 @@
 rule train:
-    """First stage: train the teacher or the student from scratch."""
     input:
         store=TRAINING_STORE,
         training_set="<results>/split/training_set.parquet",
@@ -10,6 +9,9 @@ rule train:
         "<results>/logs/train/{role}.seed{seed}.log",
     benchmark:
         "<results>/benchmarks/train/{role}.seed{seed}.tsv"
+    """First stage: train the teacher or the student from scratch."""
+    wildcard_constraints:
+        role="|".join(TRAINED) or "nobody",
     conda:
         "../../envs/study.yaml"
     threads: TRAINING_THREADS
@@ -22,3 +24,29 @@ rule train:
         code=lambda wildcards: code("train.py", *role_code(wildcards.role)),
     script:
         "../scripts/train.py"
+
+
+rule bring:
+    input:
+        source=lambda wildcards: BROUGHT[wildcards.role],
+    output:
+        weights="<results>/{role}/seed{seed}/weights.safetensors",
+    log:
+        "<results>/logs/bring/{role}.seed{seed}.log",
+    benchmark:
+        "<results>/benchmarks/bring/{role}.seed{seed}.tsv"
+    """First stage: take a model's weights from a file."""
+    wildcard_constraints:
+        role="|".join(BROUGHT) or "nobody",
+    conda:
+        "../../envs/study.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        settings=lambda wildcards: study["networks"][study[wildcards.role]["network"]],
+        study=study["study"],
+        code=lambda wildcards: code("bring.py", network_code(study[wildcards.role]["network"])),
+    script:
+        "../scripts/bring.py"

@@ -4,7 +4,7 @@ from triplet_distillation.reporting.names import by_model
 
 with logged_to(snakemake.log[0]):
     training_curves(
-        first_stage=by_model(["teacher", "student"], snakemake.input.first_stage),
+        first_stage=by_model(snakemake.params.trained, snakemake.input.first_stage),
         second_stage=by_model(snakemake.params.students, snakemake.input.second_stage),
         labels=snakemake.params.labels,
         output=snakemake.output[0],

@@ -13,7 +13,6 @@ MIRROR = ("concatenate", "add", "none")
 """How an image and its mirror image make one embedding: the paper's way, InsightFace's, without a mirror image."""
 
 
-@torch.no_grad()
 def embed(
     network: nn.Module, store: FaceStore, rows: np.ndarray, device: torch.device, batch_size: int = 64
 ) -> np.ndarray:
@@ -26,10 +25,16 @@ def embed(
     found = []
     for start in progress(range(0, len(rows), batch_size), "embed", "batch"):
         images = np.stack([store.image(row) for row in rows[start : start + batch_size]])
-        both = torch.from_numpy(np.concatenate([images, images[:, :, ::-1]])).permute(0, 3, 1, 2)
-        embeddings = functional.normalize(network(normalise_pixels(both.to(device))))
-        found.append(embeddings.view(2, len(images), -1).transpose(0, 1).cpu().numpy())
+        found.append(embed_images(network, images, device))
     return np.concatenate(found)
+
+
+@torch.no_grad()
+def embed_images(network: nn.Module, images: np.ndarray, device: torch.device) -> np.ndarray:
+    """:func:`embed` of uint8 RGB images [N, 112, 112, 3], all at once, by a network that is on ``device``."""
+    both = torch.from_numpy(np.concatenate([images, images[:, :, ::-1]])).permute(0, 3, 1, 2)
+    embeddings = functional.normalize(network(normalise_pixels(both.to(device))))
+    return embeddings.view(2, len(images), -1).transpose(0, 1).cpu().numpy()
 
 
 def combine(embeddings: np.ndarray, mirror: str) -> np.ndarray:

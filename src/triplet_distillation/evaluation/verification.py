@@ -96,6 +96,18 @@ def tar_at_far(curve: Roc, far: float, impostors: int) -> float | None:
     return float(curve.tar[curve.far <= far].max())
 
 
+def threshold_at_fmr(impostors: np.ndarray, rate: float) -> float | None:
+    """The lowest threshold that at most ``rate`` of the impostor scores reach, midway to the next lower score.
+
+    None where fewer than 10 / rate impostors support it.
+    """
+    if len(impostors) * rate < 10:
+        return None
+    highest_first = np.sort(impostors)[::-1].astype(float)
+    above, first_below = highest_first[int(len(impostors) * rate) - 1], highest_first[int(len(impostors) * rate)]
+    return float((above + first_below) / 2) if above > first_below else float(np.nextafter(above, np.inf))
+
+
 def evaluate(scores: np.ndarray, pairs: pd.DataFrame, fars: list[float]) -> tuple[dict, np.ndarray]:
     """Every figure of one model on one benchmark, and which pairs it got right ([pairs] bool)."""
     same = pairs.same.to_numpy()

@@ -111,7 +111,7 @@ def build_store(
     outcomes = []
 
     def faces() -> Iterator[store.Face]:
-        for photograph, aligned in _aligned(photographs, Path(root), detector, batch_size, outcomes):
+        for photograph, aligned in aligned_photographs(photographs, Path(root), detector, batch_size, outcomes):
             yield store.Face(
                 image=_png(aligned.face),
                 label=labels[photograph.identity],
@@ -127,7 +127,7 @@ def build_store(
     return pd.DataFrame(outcomes, columns=["path", "identity", "outcome", "reason"])
 
 
-def _aligned(
+def aligned_photographs(
     photographs: list[Photograph], root: Path, detector, batch_size: int, outcomes: list[tuple]
 ) -> Iterator[tuple[Photograph, Aligned]]:
     """Every photograph that can be read, aligned; what became of each is appended to ``outcomes``."""

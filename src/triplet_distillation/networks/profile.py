@@ -4,6 +4,7 @@ import statistics
 import time
 
 import torch
+from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -61,18 +62,26 @@ def time_forward(settings: dict, runs: int, warm_up: int = 2) -> list[float]:
     return seconds[warm_up:]
 
 
-def profile(settings: dict, runs: int) -> dict:
-    """``parameters``; ``size_mib`` of the weights as float32; ``flops``, ``flops_elementwise``, ``macs`` of one
-    image; ``seconds_per_image`` (mean of ``runs`` on one thread, as the paper's) and ``seconds_median``."""
-    network = create(settings)
+def cost_of(network: nn.Module, settings: dict) -> dict:
+    """``parameters, size_mib, flops, flops_elementwise`` of a network of PyTorch modules."""
     flops, flops_elementwise = count_operations(settings)
-    seconds = time_forward(settings, runs)
     return {
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "size_mib": sum(tensor.numel() * 4 for tensor in network.state_dict().values()) / 2**20,
         "flops": flops,
         "flops_elementwise": flops_elementwise,
-        "macs": flops // 2,
+    }
+
+
+def profile(settings: dict, runs: int) -> dict:
+    """``parameters``; ``size_mib`` of the weights as float32; ``flops``, ``flops_elementwise``, ``macs`` of one
+    image; ``seconds_per_image`` (mean of ``runs`` on one thread, as the paper's) and ``seconds_median``."""
+    network = create(settings)
+    cost = network.cost() if hasattr(network, "cost") else cost_of(network, settings)
+    seconds = time_forward(settings, runs)
+    return {
+        **cost,
+        "macs": cost["flops"] // 2,
         "seconds_per_image": statistics.mean(seconds),
         "seconds_median": statistics.median(seconds),
         "runs": runs,

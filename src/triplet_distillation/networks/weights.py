@@ -5,11 +5,13 @@ from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from triplet_distillation import registry
 from triplet_distillation.files import whole
+from triplet_distillation.logs import summary
+from triplet_distillation.provenance import file_digest
 
 INPUT = {"input_size": [112, 112], "colour_order": "RGB", "pixel_mean": 127.5, "pixel_scale": 128.0}
 """What every network trained here takes: (pixel − mean) / scale, NCHW float32."""
@@ -29,10 +31,36 @@ def save(path: str | Path, network: nn.Module, settings: dict, provenance: dict)
 
     The bytes depend on the weights and the metadata alone: no time, no host.
     """
-    metadata = json.dumps({"network": settings, "input": INPUT, **provenance}, sort_keys=True)
+    takes = getattr(network, "input", INPUT)
+    metadata = json.dumps({"network": settings, "input": takes, **provenance}, sort_keys=True)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     with whole(path) as temporary:
         save_file(tensors, temporary, {METADATA: metadata})
+
+
+def bring(name: str, settings: dict, source: str, study: str, output: str) -> None:
+    """Take weights that were not trained here as those of a model of this study.
+
+    Args:
+        name: of the model (teacher, student).
+        settings: of its network.
+        source: safetensors, or a state dictionary (``.pt``, ``.pth``) that names the network's
+            own parameters; a network that holds its weights (ONNX) names its model itself.
+        study: for the metadata.
+        output: the weights file.
+
+    Raises:
+        ValueError: the weights are not of this network.
+    """
+    network = create(settings)
+    if not getattr(network, "holds_its_weights", False):
+        state = load_file(source) if source.endswith(".safetensors") else torch.load(source, weights_only=True)
+        try:
+            network.load_state_dict(state)
+        except (RuntimeError, TypeError) as error:
+            raise ValueError(f"{source} does not hold the weights of {settings}: {error}") from error
+    save(output, network, settings, {"study": study, "model": name, "brought": file_digest(source)})
+    summary(f"{name}: weights from {Path(source).name}")
 
 
 def read_metadata(path: str | Path) -> dict:
@@ -59,6 +87,11 @@ def load(path: str | Path) -> tuple[nn.Module, dict]:
     with safe_open(path, framework="pt") as opened:
         network.load_state_dict({name: opened.get_tensor(name) for name in list(opened.keys())})
     return network.eval(), metadata
+
+
+def pixels_of(images: torch.Tensor) -> torch.Tensor:
+    """The pixels 0 … 255 that :func:`normalise_pixels` made ``images`` of."""
+    return images * INPUT["pixel_scale"] + INPUT["pixel_mean"]
 
 
 def normalise_pixels(images: torch.Tensor) -> torch.Tensor:

@@ -3,7 +3,7 @@
 
 def by_model(models: list[str], paths: list[str]) -> dict[str, list[str]]:
     """Model to its paths, one a seed, from ``paths`` in the order of models and, within a model, seeds."""
-    seeds = len(paths) // len(models)
+    seeds = len(paths) // max(1, len(models))
     return {model: list(paths[index * seeds : (index + 1) * seeds]) for index, model in enumerate(models)}
 
 

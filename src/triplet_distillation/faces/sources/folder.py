@@ -5,7 +5,7 @@ from pathlib import Path
 
 from triplet_distillation.faces.sources import Downloads, Photograph, link_or_copy
 
-ENDINGS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".pgm", ".ppm", ".tif", ".tiff"}
+ENDINGS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".pgm", ".ppm", ".tif", ".tiff", ".heic", ".heif"}
 
 
 class Source:
@@ -38,11 +38,7 @@ class Source:
         """
         if not self.path.is_dir():
             raise NotADirectoryError(f"{self.path} is no folder: mend datasets.<name>.path in the configuration")
-        found = [
-            path
-            for path in sorted(self.path.glob("*/*"))
-            if path.is_file() and path.suffix.lower() in ENDINGS and not path.name.startswith(".")
-        ]
+        found = photographs_in(self.path, "*/*")
         if not found:
             raise ValueError(f"{self.path} has no photographs: one sub-folder a person is wanted, as anna/1.jpg")
         photographs = []
@@ -51,6 +47,15 @@ class Source:
             link_or_copy(path, folder / relative)
             photographs.append(Photograph(relative, relative.split("/")[0]))
         return photographs
+
+
+def photographs_in(folder: Path, pattern: str) -> list[Path]:
+    """Files in ``folder`` that match ``pattern`` and have a photograph's ending, sorted; hidden ones left out."""
+    return [
+        path
+        for path in sorted(folder.glob(pattern))
+        if path.is_file() and path.suffix.lower() in ENDINGS and not path.name.startswith(".")
+    ]
 
 
 def _as_text(path: Path) -> str:

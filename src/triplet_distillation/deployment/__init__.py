@@ -1,0 +1,1 @@
+"""A trained student outside the study: exported, with a model card, and used on photographs."""

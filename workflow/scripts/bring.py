@@ -1,0 +1,11 @@
+from triplet_distillation.logs import logged_to
+from triplet_distillation.networks.weights import bring
+
+with logged_to(snakemake.log[0]):
+    bring(
+        name=snakemake.wildcards.role,
+        settings=snakemake.params.settings,
+        source=snakemake.input.source,
+        study=snakemake.params.study,
+        output=snakemake.output.weights,
+    )

@@ -112,6 +112,7 @@ def test_everything_is_made(study):
     assert "no replication" in (study.results / "tables/table2.html").read_text()
     assert len(list((study.results / "figures").iterdir())) == 7
     assert yaml.safe_load((study.results / "config.yaml").read_text())["study"] == "small"
+    assert "| ORL, unseen people | 0.1 |" in (study.results / "export/README.md").read_text()
 
 
 def test_nobody_is_both_trained_on_and_tested(study):
@@ -226,6 +227,57 @@ def test_another_study_leaves_this_one_alone_and_the_same_seed_gives_the_same_bi
     student = load_file(study.results / "student/seed0/weights.safetensors")
     other = load_file(study.results.parent / "small-seed/student/seed1/weights.safetensors")
     assert any((student[name] != other[name]).any() for name in student)
+
+
+def test_the_exported_student_compares_photographs_and_teaches_another_study(study):
+    model, photographs = study.results / "export/model.onnx", study.results / "faces/orl/photographs"
+    first, second = sorted(photographs.rglob("*.pgm"))[:2]
+    command = [sys.executable, "-m", "triplet_distillation", "compare", str(model), str(first), str(second)]
+    environment = os.environ | {"PYTHONPATH": str(study.root / "src")}
+    said = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
+    assert re.fullmatch(
+        r"score \S+, threshold \S+ at a false match rate of 0\.1 \(orl_unseen\): (two people|the same person)\n", said
+    )
+    networks = SMALL["networks"] | {"given": {"architecture": "onnx_teacher", "path": str(model)}}
+    study.configure("brought.yaml", study="brought", networks=networks, teacher={"network": "given"})
+    study.snakemake("table2", "figures", config="brought.yaml")
+    results = study.root / "results/brought"
+    teacher, student = (
+        json.loads(path.read_text())["orl_unseen"]
+        for path in (
+            results / "evaluation/teacher/seed0.json",
+            study.results / "evaluation/students/triplet_distillation/seed0.json",
+        )
+    )
+    assert teacher["auc"] == pytest.approx(student["auc"], abs=1e-4)
+    assert not (results / "teacher/seed0/history.parquet").exists()
+    sidecar = json.loads((results / "teacher/seed0/embeddings.json").read_text())
+    assert sidecar["input"]["colour_order"] == "RGB"
+    assert "onnx_teacher" in str(sidecar["teacher"]["network"])
+
+
+def test_snakemake_killed_in_mid_training_ends_with_the_same_weights(study):
+    target = study.root / "results/killed/student/seed0/weights.safetensors"
+    training = {"iterations": 60, "checkpoint_every": 5, "sampling": {"batch_size": 16}}
+    study.configure("killed.yaml", study="killed", student={"network": "tiny", "training": training})
+    goal = "results/killed/student/seed0/weights.safetensors"
+    study.snakemake(goal, config="killed.yaml")
+    undisturbed = target.read_bytes()
+    shutil.rmtree(target.parent)
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", goal, "--configfile", "killed.yaml"]
+    running = subprocess.Popen(command, cwd=study.root, env=environment, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not list((target.parent / "checkpoint").glob("*.pt")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    running.kill()
+    running.wait()
+    assert not target.exists()
+    assert "cannot be locked" in study.snakemake(goal, config="killed.yaml", check=False).text
+    study.snakemake("--unlock", config="killed.yaml")
+    study.snakemake(goal, config="killed.yaml")
+    assert target.read_bytes() == undisturbed
 
 
 def test_it_runs_from_another_folder_and_as_a_module(study, tmp_path):

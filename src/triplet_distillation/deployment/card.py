@@ -30,7 +30,7 @@ def model_card(metadata: dict, teacher: dict, figures: dict, parity: dict, setti
             f"- Faces are aligned: {data['template']} (detector: {data['detector']}).",
             f"- Mirror image: {settings['mirror']}. Scores are cosines.",
             "- Both files carry this in their metadata.",
-            "- `python -m triplet_distillation compare model.onnx A.jpg B.jpg` aligns two photographs and compares them.",
+            "- `python -m triplet_distillation compare model.onnx A.jpg B.jpg` compares two photographs.",
             "",
             "## Measured",
             "",

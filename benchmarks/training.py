@@ -1,0 +1,254 @@
+"""How fast the student trains, what each measure gives, and what the teacher costs.
+
+- The engine's step (channels-last, compiled) against a plain eager contiguous loop, at batches of 60 and
+  180; channels-last, compilation, a fused optimiser and a loader process each alone, too.
+- A step of triplet distillation against one of the fixed-margin triplet loss (10 × 18 images), and against
+  one with the teacher, IResNet-100, run on the same images.
+- The loader alone against training.
+- ArcFace over 85,742 classes at batch 480: time and peak memory, all classes and a tenth of them sampled.
+
+All variants take turns; figures are medians. Faces are noise of the size of real ones, as PNG.
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch.nn import functional
+from torch.utils.data import DataLoader
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "src"))
+
+from triplet_distillation import registry  # noqa: E402
+from triplet_distillation.faces import store  # noqa: E402
+from triplet_distillation.losses import Given  # noqa: E402
+from triplet_distillation.networks import weights  # noqa: E402
+from triplet_distillation.training import engine, sampling  # noqa: E402
+from triplet_distillation.training.batches import Batches  # noqa: E402
+from triplet_distillation.training.processes import Processes  # noqa: E402
+
+STUDENT = {"architecture": "mobilefacenet", "stem": 32, "stages": [40, 96, 96, 96, 96], "last": 448}
+TEACHER = {"architecture": "iresnet", "depth": 100}
+PEOPLE, PHOTOGRAPHS = 40, 20
+CPU = torch.device("cpu")
+GIVEN = Given(classes=PEOPLE, embedding_size=128, minimum_margin=0.2, maximum_margin=0.5)
+SETTINGS = {
+    "iterations": 1000,
+    "learning_rate": 0.001,
+    "schedule": "cosine",
+    "warmup": 0,
+    "momentum": 0.9,
+    "weight_decay": 5e-4,
+    "clip_norm": 0,
+    "augmentation": {"mirror": True, "shift": 0, "contrast": 0, "brightness": 0},
+}
+
+
+def make_store(folder: Path) -> Path:
+    """Smooth noise that compresses like faces: about 20 KB an image."""
+    random = np.random.default_rng(0)
+
+    def faces():
+        for label in range(PEOPLE):
+            for index in range(PHOTOGRAPHS):
+                grey = cv2.resize(random.integers(0, 256, (28, 28, 3)).astype(np.uint8), (112, 112))
+                image = cv2.imencode(".png", grey)[1].tobytes()
+                nothing = np.full(10, np.nan, np.float32)
+                yield store.Face(image, label, str(label), str(index), nothing, 1.0, store.ONE_FACE)
+
+    store.write(folder / "store.arrow", faces(), {})
+    embeddings = random.normal(size=(PEOPLE * PHOTOGRAPHS, 2, 512)).astype(np.float32)
+    np.save(folder / "teacher.npy", embeddings / np.linalg.norm(embeddings, axis=2, keepdims=True))
+    return folder / "store.arrow"
+
+
+def make_batches(path: Path, kind: dict, teacher: Path | None = None) -> Batches:
+    labels = np.repeat(np.arange(PEOPLE), PHOTOGRAPHS)
+    sampler = sampling.sampler(kind, labels, 0)
+    return Batches(path, np.arange(len(labels)), labels, sampler, SETTINGS, 0, teacher=teacher)
+
+
+class Plain:
+    """A loop as one writes it first: eager, contiguous, the loader in turn; each measure can be added alone."""
+
+    def __init__(self, batches, *, compiled=False, channels_last=False, fused=False, workers=0):
+        torch.manual_seed(0)
+        self.format = torch.channels_last if channels_last else torch.contiguous_format
+        self.network = weights.create(STUDENT).train().to(memory_format=self.format)
+        self.loss = registry.load("losses", "arcface")(GIVEN)
+        parameters = [*self.network.parameters(), *self.loss.parameters()]
+        self.optimiser = torch.optim.SGD(parameters, lr=0.001, momentum=0.9, weight_decay=5e-4, fused=fused)
+        if compiled:
+            self.network.compile()
+        self.batches = iter(DataLoader(batches, batch_size=None, num_workers=workers))
+
+    def step(self) -> None:
+        batch = next(self.batches)
+        images = weights.normalise_pixels(batch.images).contiguous(memory_format=self.format)
+        value, _ = self.loss(self.network(images), batch.labels, None, None)
+        self.optimiser.zero_grad(set_to_none=True)
+        value.backward()
+        self.optimiser.step()
+        value.item()
+
+
+class Ours:
+    """The engine's own step, with a method; ``teacher`` is a network that is run on every batch's images besides."""
+
+    def __init__(self, batches, loss: str, *, compiled: bool, teacher=None, **loss_settings):
+        torch.manual_seed(0)
+        method = registry.load("losses", loss)(GIVEN, **loss_settings)
+        execution = {"precision": "fp32", "compile": compiled}
+        self.run = engine._prepared(weights.create(STUDENT), method, SETTINGS, execution, 0, CPU, Processes())
+        self.batches = iter(DataLoader(batches, batch_size=None))
+        self.teacher, self.number = teacher, 0
+
+    def step(self) -> None:
+        batch = next(self.batches)
+        if self.teacher:
+            with torch.inference_mode():
+                images = weights.normalise_pixels(batch.images).contiguous(memory_format=torch.channels_last)
+                batch = batch._replace(teacher=functional.normalize(self.teacher(images)).clone())
+        engine._step(self.run, batch, self.number)
+        self.number += 1
+
+
+def in_turn(variants: dict, rounds: int) -> dict[str, list[float]]:
+    """Seconds of ``rounds`` steps of each variant, which take turns, after one that does not count (it compiles)."""
+    for variant in variants.values():
+        variant.step()
+    seconds = {name: [] for name in variants}
+    for _ in range(rounds):
+        for name, variant in variants.items():
+            start = time.perf_counter()
+            variant.step()
+            seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def medians(seconds: dict[str, list[float]]) -> dict[str, float]:
+    return {name: statistics.median(each) for name, each in seconds.items()}
+
+
+def throughput(path: Path, size: int, rounds: int, compiled: bool) -> dict[str, float]:
+    """How many times the plain loop's rate each measure gives alone, and the engine with what pays."""
+    batches = make_batches(path, {"kind": "uniform", "batch_size": size})
+    variants = {
+        "plain": Plain(batches),
+        "channels_last": Plain(batches, channels_last=True),
+        "fused_optimiser": Plain(batches, fused=True),
+        "loader_process": Plain(batches, workers=1),
+        "engine": Ours(batches, "arcface", compiled=compiled),
+    }
+    if compiled:
+        variants["compiled"] = Plain(batches, compiled=True)
+    found = medians(in_turn(variants, rounds))
+    return {"images_per_second": size / found["engine"]} | {
+        name: found["plain"] / seconds for name, seconds in found.items() if name != "plain"
+    }
+
+
+def teacher_cost(path: Path, folder: Path, rounds: int, compiled: bool, in_loop: int) -> dict[str, float]:
+    """Steps of 10 × 18 images: fixed margin, distilled, distilled with IResNet-100 in the loop."""
+    kind = {"kind": "identities", "identities": 10, "images": 18}
+    with_cache = make_batches(path, kind, folder / "teacher.npy")
+    variants = {
+        "triplet": Ours(make_batches(path, kind), "triplet", compiled=compiled, margin=0.4),
+        "distillation": Ours(with_cache, "triplet_distillation", compiled=compiled),
+    }
+    found = medians(in_turn(variants, rounds))
+    teacher = weights.create(TEACHER).eval().to(memory_format=torch.channels_last)
+    running = {"teacher": Ours(with_cache, "triplet_distillation", compiled=compiled, teacher=teacher)}
+    found |= medians(in_turn(running, in_loop))
+    return {
+        "distillation_over_triplet": found["distillation"] / found["triplet"],
+        "teacher_in_loop_over_distillation": found["teacher"] / found["distillation"],
+        "distillation_seconds": found["distillation"],
+        "teacher_in_loop_seconds": found["teacher"],
+    }
+
+
+def loader_rate(path: Path, size: int, rounds: int) -> float:
+    """Images a second that the loader alone gives."""
+    batches = make_batches(path, {"kind": "uniform", "batch_size": size})
+    seconds = []
+    for step in range(rounds):
+        start = time.perf_counter()
+        batches[step]
+        seconds.append(time.perf_counter() - start)
+    return size / statistics.median(seconds)
+
+
+def classify(sampled: float, rounds: int, classes: int, batch: int, answer) -> None:
+    """Median seconds of an ArcFace step, and its peak memory in MiB beyond what there was before."""
+    torch.set_num_threads(os.cpu_count())
+    before = _memory("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")
+    torch.manual_seed(0)
+    loss = registry.load("losses", "arcface")(Given(classes=classes, embedding_size=128), sampled=sampled)
+    optimiser = torch.optim.SGD(loss.parameters(), lr=0.1, momentum=0.9)
+    embeddings = torch.randn(batch, 128, requires_grad=True)
+    seconds = []
+    for step in range(rounds):
+        labels = torch.randint(classes, (batch,))
+        start = time.perf_counter()
+        value, _ = loss(embeddings, labels, None, torch.Generator().manual_seed(step))
+        optimiser.zero_grad(set_to_none=True)
+        value.backward()
+        optimiser.step()
+        seconds.append(time.perf_counter() - start)
+    answer.send((statistics.median(seconds), _memory("VmHWM") - before))
+
+
+def _memory(kind: str) -> float:
+    with Path("/proc/self/status").open() as lines:
+        return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(kind))
+
+
+def classification(rounds: int, classes: int, batch: int) -> dict[str, float]:
+    """Each in a process of its own, so that one's peak is not the other's."""
+    context, found = multiprocessing.get_context("spawn"), {}
+    for name, sampled in (("all_classes", 1.0), ("sampled_tenth", 0.1)):
+        receiving, sending = context.Pipe(duplex=False)
+        process = context.Process(target=classify, args=(sampled, rounds, classes, batch, sending))
+        process.start()
+        found[f"{name}_seconds"], found[f"{name}_peak_mib"] = receiving.recv()
+        process.join()
+    return found | {"sampled_memory_share": found["sampled_tenth_peak_mib"] / found["all_classes_peak_mib"]}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="less than a minute: nothing compiled, small batches")
+    parser.add_argument("--rounds", type=int, default=5, help="steps of each variant")
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    options = parser.parse_args()
+    quick = options.quick
+    torch.set_num_threads(options.threads)
+    sizes, rounds, compiled = ((12, 24), 3, False) if quick else ((60, 180), options.rounds, True)
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        path = make_store(folder)
+        by_size = {str(size): throughput(path, size, rounds, compiled) for size in sizes}
+        result = {f"ratio_{size}": found["engine"] for size, found in zip((60, 180), by_size.values())}
+        result |= teacher_cost(path, folder, rounds, compiled, in_loop=1 if quick else options.rounds)
+        loading = loader_rate(path, sizes[-1], 20)
+        training = max(found["images_per_second"] for found in by_size.values())
+        result |= {"loader_images_per_second": loading, "loader_over_training": loading / training}
+        result["arcface"] = classification(rounds, 85_742, 480)
+    result |= {"by_batch_size": by_size, "quick": quick, "compiled": compiled, "threads": options.threads}
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,159 @@
+"""ONNX models as networks: the model's own input, its cost off the graph, and weights files that stand alone."""
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from triplet_distillation.deployment.export import write_onnx
+from triplet_distillation.evaluation.embed import embed_images
+from triplet_distillation.evaluation.verification import evaluate, pair_scores
+from triplet_distillation.faces import insightface
+from triplet_distillation.networks import weights
+from triplet_distillation.networks.profile import count_operations, profile
+
+TINY = {"architecture": "mobilefacenet", "width": 0.25, "embedding_size": 32}
+RANDOM = np.random.default_rng(2)
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    torch.manual_seed(0)
+    return weights.create(TINY).eval()
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory, tiny):
+    path = tmp_path_factory.mktemp("onnx") / "tiny.onnx"
+    write_onnx(tiny, {}, 18, path)
+    return path
+
+
+def settings(path, **own):
+    return {"architecture": "onnx_teacher", "path": str(path), **own}
+
+
+def images(number=3):
+    return RANDOM.integers(0, 256, (number, 112, 112, 3)).astype(np.uint8)
+
+
+def test_it_embeds_as_the_network_that_it_was_made_of(model, tiny):
+    faces, cpu = images(), torch.device("cpu")
+    found = embed_images(weights.create(settings(model)), faces, cpu)
+    assert np.abs(found - embed_images(tiny, faces, cpu)).max() < 1e-5
+
+
+def test_colour_order_and_normalisation_are_the_models_own(model, tiny):
+    """Told BGR and (p − 10) / 2, the model is given just that."""
+    network = weights.create(settings(model, colour_order="BGR", pixel_mean=10.0, pixel_scale=2.0))
+    faces = torch.from_numpy(images()).permute(0, 3, 1, 2)
+    with torch.no_grad():
+        expected = tiny((faces.flip(1).float() - 10) / 2)
+    assert torch.allclose(network(weights.normalise_pixels(faces)), expected, atol=1e-4)
+
+
+def test_a_weights_file_holds_the_model(model, tmp_path):
+    copy = tmp_path / "copy.onnx"
+    copy.write_bytes(model.read_bytes())
+    weights.bring("teacher", settings(copy, pixel_mean=0.0), str(copy), "study", str(tmp_path / "weights.safetensors"))
+    copy.unlink()
+    network, metadata = weights.load(tmp_path / "weights.safetensors")
+    assert network.embedding_size == 32
+    assert network(torch.zeros(2, 3, 112, 112)).shape == (2, 32)
+    assert metadata["input"]["pixel_mean"] == 0.0
+    assert len(metadata["brought"]) == 64
+
+
+def test_its_cost_is_the_networks(model, tiny):
+    cost = weights.create(settings(model)).cost()
+    assert cost["flops"] == count_operations(TINY)[0]
+    assert cost["parameters"] == pytest.approx(sum(p.numel() for p in tiny.parameters()), rel=0.1)  # BN is folded
+    assert profile(settings(model), runs=1)["size_mib"] == pytest.approx(model.stat().st_size / 2**20)
+
+
+def test_a_model_of_a_fixed_batch_is_given_that(model, tmp_path):
+    graph = onnx.load(model)
+    graph.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    graph.graph.output[0].type.tensor_type.shape.dim[0].dim_value = 1
+    del graph.graph.value_info[:]
+    onnx.save(graph, tmp_path / "one.onnx")
+    faces = weights.normalise_pixels(torch.from_numpy(images(3)).permute(0, 3, 1, 2))
+    one, many = (weights.create(settings(path))(faces) for path in (tmp_path / "one.onnx", model))
+    assert torch.allclose(one, many, atol=1e-4)
+
+
+def test_what_is_wrong_with_a_model_is_told(model, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no ONNX model at nowhere\.onnx"):
+        weights.create(settings("nowhere.onnx")).embedding_size  # noqa: B018
+    with pytest.raises(ValueError, match="RGB or BGR"):
+        weights.create(settings(model, colour_order="GRB"))
+    value = onnx.helper.make_tensor_value_info
+    shape = [1, 3, 64, 64]
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Identity", ["a"], ["b"])], "g", [value("a", 1, shape)], [value("b", 1, shape)]
+    )
+    onnx.save(
+        onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=10),
+        tmp_path / "small.onnx",
+    )
+    with pytest.raises(ValueError, match=r"not \[N, 3, 112, 112\]"):
+        weights.create(settings(tmp_path / "small.onnx"))(torch.zeros(1, 3, 112, 112))
+
+
+@pytest.mark.parametrize("ending", ["pt", "safetensors"])
+def test_weights_of_pytorch_are_brought(tiny, tmp_path, ending):
+    source, output = tmp_path / f"mine.{ending}", tmp_path / "weights.safetensors"
+    if ending == "pt":
+        torch.save(tiny.state_dict(), source)
+    else:
+        weights.save(source, tiny, TINY, {})
+    weights.bring("teacher", TINY, str(source), "study", str(output))
+    network, metadata = weights.load(output)
+    assert all(torch.equal(a, b) for a, b in zip(network.state_dict().values(), tiny.state_dict().values()))
+    assert metadata["model"] == "teacher"
+
+
+def test_weights_of_another_network_are_refused_by_name(tiny, tmp_path):
+    torch.save(tiny.state_dict(), tmp_path / "mine.pt")
+    with pytest.raises(ValueError, match=r"mine\.pt does not hold the weights of"):
+        weights.bring("teacher", TINY | {"width": 0.5}, str(tmp_path / "mine.pt"), "s", str(tmp_path / "w.safetensors"))
+
+
+def test_brought_weights_run_no_code(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (tmp_path.joinpath("ran").touch, ())
+
+    torch.save({"a": Evil()}, tmp_path / "evil.pt")
+    with pytest.raises(Exception, match=r"[Ww]eights.only"):
+        weights.bring("teacher", TINY, str(tmp_path / "evil.pt"), "s", str(tmp_path / "w.safetensors"))
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.lfw
+def test_sface_is_a_strong_teacher(datasets):
+    """The first 200 genuine and 200 impostor pairs of LFW's folds 9 and 10."""
+    content, same = insightface.read_verification_pack(datasets / "packs" / "faces_lfw_112x112" / "lfw.bin")
+    pairs = insightface.verification_pairs(same, folds=2)
+    pairs = pairs.groupby(["fold", "same"]).head(100)
+    network = weights.create(
+        settings(
+            datasets / "models" / "sface_2021dec_int8bq.onnx",
+            pixel_mean=0.0,
+            pixel_scale=1.0,
+            session_options={"session.disable_quant_qdq": "1"},
+        )
+    )
+    rows = np.unique(pairs[["a", "b"]])
+    faces = np.stack([insightface_image(content[row]) for row in rows])
+    parts = [embed_images(network, part, torch.device("cpu"))[:, 0] for part in np.array_split(faces, 20)]
+    places = pairs.assign(a=np.searchsorted(rows, pairs.a), b=np.searchsorted(rows, pairs.b))
+    figures, _ = evaluate(pair_scores(np.concatenate(parts), places), pairs, [0.1])
+    assert figures["pairs"] == 400
+    assert figures["accuracy"] >= 0.985
+    assert figures["auc"] >= 0.995
+
+
+def insightface_image(content: bytes) -> np.ndarray:
+    return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB)

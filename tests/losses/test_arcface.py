@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pytest
 import torch
 
 from triplet_distillation.losses import Given
@@ -62,3 +63,42 @@ def test_margin_makes_it_harder():
     without = Loss(Given(7, 5), scale=16.0, margin=0.0).double()
     without.centres.data = loss.centres.data
     assert loss(embeddings, labels, None, None)[0] > without(embeddings, labels, None, None)[0]
+
+
+def sampled_loss(share, classes=50):
+    torch.manual_seed(0)
+    return Loss(Given(classes=classes, embedding_size=8), sampled=share)
+
+
+def test_sampled_classes_are_the_direct_formula_over_them():
+    """Against the formula over the batch's classes and the others that were drawn, centre by centre."""
+    loss, embeddings, labels = sampled_loss(0.2), torch.randn(6, 8), torch.tensor([3, 7, 7, 20, 41, 3])
+    classes = loss._sample(labels, torch.Generator().manual_seed(5))
+    assert len(classes) == 10
+    assert set(labels.tolist()) <= set(classes.tolist())
+    assert classes.tolist() == sorted(set(classes.tolist()))
+    value, _ = loss(embeddings, labels, None, torch.Generator().manual_seed(5))
+    direct = Loss(Given(classes=10, embedding_size=8))
+    direct.centres.data = loss.centres.data[classes]
+    expected, _ = direct(embeddings, torch.tensor([classes.tolist().index(label) for label in labels]), None, None)
+    assert value.item() == pytest.approx(expected.item(), rel=1e-6)
+
+
+def test_only_sampled_centres_have_a_gradient_and_the_step_decides_which():
+    loss, labels = sampled_loss(0.2), torch.tensor([3, 7])
+    value, _ = loss(torch.randn(2, 8), labels, None, torch.Generator().manual_seed(1))
+    value.backward()
+    moved = set(loss.centres.grad.abs().sum(dim=1).nonzero()[:, 0].tolist())
+    assert moved == set(loss._sample(labels, torch.Generator().manual_seed(1)).tolist())
+    assert moved != set(loss._sample(labels, torch.Generator().manual_seed(2)).tolist())
+
+
+def test_more_classes_in_the_batch_than_the_share_asks_for_are_all_there():
+    loss, labels = sampled_loss(0.02), torch.arange(20)
+    assert loss._sample(labels, torch.Generator()).tolist() == list(range(20))
+
+
+@pytest.mark.parametrize("share", [0.0, -1.0, 1.5])
+def test_a_share_that_is_none_is_refused(share):
+    with pytest.raises(ValueError, match="above 0 and at most 1"):
+        sampled_loss(share)

@@ -2,6 +2,7 @@
 
 import os
 import stat
+import time
 
 import numpy as np
 import pytest
@@ -114,3 +115,24 @@ def test_a_batch_that_cannot_be_shared_out_is_refused():
 def test_a_process_that_fails_ends_the_training_with_an_error(folder, small_store):
     with pytest.raises(RuntimeError, match="ended with code"):
         run(folder, small_store, training={"learning_rate": 1e30, "warmup": 0}, execution=TWO)
+
+
+def test_sigterm_to_several_processes_leaves_a_checkpoint(folder, small_store, tmp_path):
+    """No checkpoint is due for long, so that the one there is is SIGTERM's."""
+    training = GENTLE | {"iterations": 5000, "checkpoint_every": 5000}
+    context = torch.multiprocessing.get_context("spawn")
+    process = context.Process(target=run, args=(folder, small_store), kwargs={"training": training, "execution": TWO})
+    process.start()
+    events, deadline = folder / "checkpoint" / "tensorboard", time.monotonic() + 120
+    while not events.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    time.sleep(1)
+    process.terminate()
+    process.join()
+    assert process.exitcode
+    (written,) = (folder / "checkpoint").glob("*.pt")
+    steps = int(written.stem.removeprefix("step"))
+    assert 0 < steps < 5000
+    state = torch.load(written, weights_only=True)["state"]
+    assert state["history"]["step"] == list(range(steps))

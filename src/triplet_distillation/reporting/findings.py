@@ -12,6 +12,9 @@ from triplet_distillation.reporting import pages
 from triplet_distillation.reporting.names import distance_name
 from triplet_distillation.reporting.tables import PERCENT, correct_on, read_scores
 
+LEAST_ACTIVE = 1
+"""Mean share of active triplets, in percent, below which a second stage has nothing to learn."""
+
 
 def compare_models(
     scores: dict[str, list[str]], labels: dict[str, str], benchmarks: dict[str, str], settings: dict
@@ -154,11 +157,13 @@ def _about_activity(histories: dict[str, list[str]], labels: dict[str, str]) -> 
         history = read_table(paths[0])
         if "active" in history:
             first, last = PERCENT * history.active.iloc[0], PERCENT * history.active.iloc[-1]
-            nothing = " It has almost nothing to learn from." if first < 1 else ""
-            said.append(
-                f"{labels[model].removeprefix('+ ')}: {first:.1f} % of triplets active at the first step, "
-                f"{last:.1f} % at the last.{nothing}"
-            )
+            name = labels[model].removeprefix("+ ")
+            said.append(f"{name}: {first:.1f} % of triplets active at the first step, {last:.1f} % at the last.")
+            if PERCENT * history.active.mean() < LEAST_ACTIVE:
+                said.append(
+                    f"Warning: {name} had almost nothing to learn from: fewer than {LEAST_ACTIVE} % of its triplets were "
+                    "active. Start it from a student that is trained for less long, or widen the margins."
+                )
     return said
 
 

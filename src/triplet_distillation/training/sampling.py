@@ -92,9 +92,10 @@ class Identities:
         chosen = random.choice(self.eligible, self.identities, replace=False)
         positions = [self._images_of(identity, self.images, random) for identity in chosen]
         if self.singles:
-            others = np.setdiff1d(np.arange(len(self._count)), chosen)
-            for identity in random.choice(others, self.singles, replace=False):
-                positions.append(self._images_of(identity, 1, random))
+            # Enough that those which are none of the P are enough: no list of all identities is made.
+            drawn = random.choice(len(self._count), self.identities + self.singles, replace=False)
+            others = drawn[~np.isin(drawn, chosen)][: self.singles]
+            positions += [self._images_of(identity, 1, random) for identity in others]
         return np.concatenate(positions)
 
     def _images_of(self, identity: int, number: int, random: np.random.Generator) -> np.ndarray:

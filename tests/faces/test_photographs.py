@@ -98,6 +98,12 @@ def test_what_cannot_be_read_is_told(tmp_path, content, message):
         read_photograph(tmp_path / "a.jpg")
 
 
+def test_heic_that_cannot_be_read_names_the_package(tmp_path):
+    (tmp_path / "a.heic").write_bytes(b"this is text")
+    with pytest.raises(ValueError, match="HEIC needs the package pillow-heif"):
+        read_photograph(tmp_path / "a.heic")
+
+
 def test_a_folder_where_a_file_should_be(tmp_path):
     (tmp_path / "a.jpg").mkdir()
     with pytest.raises(OSError, match="directory"):

@@ -6,6 +6,7 @@ from triplet_distillation.faces import pairs
 from triplet_distillation.faces.store import FaceStore
 from triplet_distillation.files import read_table, write_json, write_table
 from triplet_distillation.provenance import file_digest
+from triplet_distillation.training import engine
 from triplet_distillation.training.run import train_model
 
 NETWORK = {"architecture": "mobilefacenet", "width": 0.125, "embedding_size": 16}
@@ -101,3 +102,15 @@ def make_teacher(folder, store, weights) -> dict:
     write_json(folder / "embeddings.json", sidecar)
     paths = {"weights": weights, "embeddings": folder / "embeddings.npy", "sidecar": folder / "embeddings.json"}
     return {name: str(path) for name, path in paths.items()}
+
+
+def stop_after(monkeypatch, steps):
+    """Have the loop die, as if killed, when it begins its ``steps``-th step from now."""
+    real, count = engine._step, iter(range(10**6))
+
+    def step(*arguments):
+        if next(count) == steps:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    monkeypatch.setattr(engine, "_step", step)

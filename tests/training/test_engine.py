@@ -9,20 +9,13 @@ import struct
 import numpy as np
 import pytest
 import torch
-from runs import GENTLE, NETWORK, TRAINING, distill, other, run
+from runs import GENTLE, NETWORK, TRAINING, distill, other, run, stop_after
 from tensorboardX.proto.event_pb2 import Event
 
 from triplet_distillation.faces.store import FaceStore
 from triplet_distillation.networks import weights
 from triplet_distillation.training import checkpoint, engine, guards, schedule
 from triplet_distillation.training.batches import change
-
-
-@pytest.fixture
-def folder(tmp_path):
-    made = tmp_path / "run"
-    made.mkdir()
-    return made
 
 
 def test_the_loss_falls(folder, small_store):
@@ -36,18 +29,6 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(folder, smal
     different, _ = run(other(folder, "different"), small_store, seed=1)
     assert first == again
     assert first != different
-
-
-def stop_after(monkeypatch, steps):
-    """Have the loop die, as if killed, when it begins its ``steps``-th step from now."""
-    real, count = engine._step, iter(range(10**6))
-
-    def step(*arguments):
-        if next(count) == steps:
-            raise KeyboardInterrupt
-        return real(*arguments)
-
-    monkeypatch.setattr(engine, "_step", step)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 5])

@@ -16,13 +16,6 @@ from triplet_distillation.training import guards
 from triplet_distillation.training.batches import Batch
 
 
-@pytest.fixture
-def folder(tmp_path):
-    made = tmp_path / "run"
-    made.mkdir()
-    return made
-
-
 def history(steps, **columns):
     usual = {"loss": 1.0, "learning_rate": 0.1, "mean_cosine": 0.1}
     return [

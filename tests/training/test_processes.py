@@ -7,22 +7,15 @@ import time
 import numpy as np
 import pytest
 import torch
-from runs import GENTLE, NETWORK, distill, other, run
+from runs import GENTLE, NETWORK, distill, other, run, stop_after
 
 from triplet_distillation import registry
 from triplet_distillation.losses import Given
 from triplet_distillation.networks import weights
-from triplet_distillation.training import engine, processes
+from triplet_distillation.training import processes
 from triplet_distillation.training.processes import Processes
 
 TWO = {"processes": 2}
-
-
-@pytest.fixture
-def folder(tmp_path):
-    made = tmp_path / "one"
-    made.mkdir()
-    return made
 
 
 def test_two_processes_have_the_losses_of_one(folder, small_store):
@@ -74,15 +67,8 @@ def _one_of_two(rank, folder):
 def test_a_training_goes_on_in_another_number_of_processes(folder, small_store, monkeypatch):
     _, undisturbed = run(folder, small_store, training=GENTLE)
     stopped = other(folder, "stopped")
-    real = engine._step
-
-    def step(prepared, batch, number):
-        if number == 3:
-            raise KeyboardInterrupt
-        return real(prepared, batch, number)
-
     with monkeypatch.context() as patched:
-        patched.setattr(engine, "_step", step)
+        stop_after(patched, 3)
         with pytest.raises(KeyboardInterrupt):
             run(stopped, small_store, training=GENTLE)
     _, resumed = run(stopped, small_store, training=GENTLE, execution=TWO)

@@ -41,7 +41,8 @@ def read_photograph(path: Path) -> np.ndarray:
             if pixels is None:  # formats that OpenCV does not know, such as HEIC
                 pixels = np.asarray(ImageOps.exif_transpose(opened).convert("RGB"))
     except UnidentifiedImageError as error:
-        raise ValueError("no image of a known format") from error
+        remedy = " (HEIC needs the package pillow-heif)" if path.suffix.lower() in {".heic", ".heif"} else ""
+        raise ValueError(f"no image of a known format{remedy}") from error
     except (Image.DecompressionBombError, OSError, SyntaxError) as error:
         raise ValueError(f"cannot be decoded: {error}") from error
     return pixels

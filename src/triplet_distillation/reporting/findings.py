@@ -161,8 +161,8 @@ def _about_activity(histories: dict[str, list[str]], labels: dict[str, str]) -> 
             said.append(f"{name}: {first:.1f} % of triplets active at the first step, {last:.1f} % at the last.")
             if PERCENT * history.active.mean() < LEAST_ACTIVE:
                 said.append(
-                    f"Warning: {name} had almost nothing to learn from: fewer than {LEAST_ACTIVE} % of its triplets were "
-                    "active. Start it from a student that is trained for less long, or widen the margins."
+                    f"Warning: {name} had almost nothing to learn from: fewer than {LEAST_ACTIVE} % of its triplets "
+                    "were active. Start it from a student that is trained for less long, or widen the margins."
                 )
     return said
 

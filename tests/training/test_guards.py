@@ -81,14 +81,23 @@ def test_the_estimate_is_what_a_step_keeps():
     assert 3 * parameters + images + logits < estimate < 3 * parameters + images + 10 * logits
 
 
-def test_the_control_groups_limit_counts(tmp_path, monkeypatch):
-    monkeypatch.setattr(guards, "CGROUP", tmp_path)
+def test_the_control_groups_limits_count(tmp_path, monkeypatch):
+    job = tmp_path / "job"
+    step = job / "step"
+    step.mkdir(parents=True)
+    monkeypatch.setattr(guards, "_control_groups", lambda: [step, job, tmp_path])
     whole = guards.free_memory(torch.device("cpu"))
-    (tmp_path / "memory.current").write_text("1000\n")
-    (tmp_path / "memory.max").write_text("5000\n")
+    for group, limit in ((step, "max"), (job, "5000")):
+        (group / "memory.current").write_text("1000\n")
+        (group / "memory.max").write_text(f"{limit}\n")
     assert guards.free_memory(torch.device("cpu")) == 4000
-    (tmp_path / "memory.max").write_text("max\n")
+    (job / "memory.max").write_text("max\n")
     assert guards.free_memory(torch.device("cpu")) == pytest.approx(whole, rel=0.2)
+
+
+def test_this_process_is_in_its_control_group():
+    groups = guards._control_groups()
+    assert not groups or groups[-1] == guards.CGROUPS
 
 
 def test_a_class_without_images_is_named(folder, small_store):

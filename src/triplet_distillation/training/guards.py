@@ -4,6 +4,7 @@ Everything is read off the history, so that a training that goes on from a check
 judged as an undisturbed one.
 """
 
+import contextlib
 import copy
 import logging
 import math
@@ -24,7 +25,7 @@ COLLAPSED = 0.9999
 """Mean cosine of a batch's pairs from which all faces have the same embedding."""
 BLOWN_UP = 3.0
 """How many times its first value a loss may reach."""
-CGROUP = Path("/sys/fs/cgroup")
+CGROUPS = Path("/sys/fs/cgroup")
 
 
 class TrainingError(RuntimeError):
@@ -109,16 +110,30 @@ def _kept_for_backward(network: nn.Module, loss: nn.Module, batch: Batch, images
 
 
 def free_memory(device: torch.device) -> int:
-    """Free bytes of ``device``; of the CPU, no more than this process's control group may still take."""
+    """Free bytes of ``device``; of the CPU, no more than the control groups that this process is in may still take
+    (containers, clusters)."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    free = psutil.virtual_memory().available
+    return min([psutil.virtual_memory().available, *_left_in(_control_groups())])
+
+
+def _control_groups() -> list[Path]:
+    """This process's control group and those that it lies in; none where there are no such (version 2)."""
     try:
-        limit = (CGROUP / "memory.max").read_text().strip()
-        used = int((CGROUP / "memory.current").read_text())
-    except (OSError, ValueError):
-        return free
-    return free if limit == "max" else min(free, int(limit) - used)
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return []
+    own = next((line.removeprefix("0::/") for line in lines if line.startswith("0::/")), None)
+    return [] if own is None else [CGROUPS / own, *(CGROUPS / parent for parent in Path(own).parents)]
+
+
+def _left_in(groups: list[Path]) -> list[int]:
+    """Bytes that each group with a limit may still take."""
+    left = []
+    for group in groups:
+        with contextlib.suppress(OSError, ValueError):  # no such file, or "max": no limit
+            left.append(int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
+    return left
 
 
 def check_classes(labels: np.ndarray, training_set: str) -> None:

@@ -52,6 +52,13 @@ def test_the_default_study_is_right_and_every_default_is_filled_in():
         ("seeds", 0, ["seeds", "a list is wanted"]),
         ("study", "a/b", ["study", "letters, digits"]),
         ("execution/device", "gpu", ["execution.device"]),
+        ("execution/processes", 3, ["student.training.sampling", "56 images a step", "among 3 processes"]),
+        ("export/method", "triplet_9", ["export.method", "triplet_distillation"]),
+        (
+            "networks/slim",
+            {"architecture": "onnx_teacher", "path": "a.onnx"},
+            ["student.network: onnx_teacher can teach, but cannot be trained"],
+        ),
         ("student/training/sampling", {"kind": "uniform"}, ["student.training.sampling", "batch_size"]),
         (
             "second_stage/training/sampling",

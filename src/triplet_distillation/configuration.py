@@ -146,7 +146,7 @@ def _check_names(config: dict, schema: dict) -> list[str]:
     for role in ("teacher", "student"):
         problems += _check_reference(f"{role}.network", config[role]["network"], config["networks"])
         problems += _check_settings(f"{role}.method", "losses", "loss", config[role]["method"], set())
-        problems += _check_sampling(f"{role}.training", config[role]["training"])
+        problems += _check_sampling(f"{role}.training", config[role]["training"], config["execution"])
     student = config["networks"].get(config["student"]["network"])
     if not problems and holds_its_weights(student):
         problems.append(f"student.network: {student['architecture']} can teach, but cannot be trained")
@@ -157,7 +157,7 @@ def _check_names(config: dict, schema: dict) -> list[str]:
         problems += _check_overrides(f"methods.{name}.training", entry["training"], schema["$defs"]["training"])
         training = {**config["second_stage"]["training"], **entry["training"]}
         problems += _check_sampling(
-            f"methods.{name}.training" if entry["training"] else "second_stage.training", training
+            f"methods.{name}.training" if entry["training"] else "second_stage.training", training, config["execution"]
         )
     for index, name in enumerate(config["profile"]["networks"]):
         problems += _check_reference(f"profile.networks.{index}", name, config["networks"])
@@ -168,14 +168,20 @@ SAMPLING = {"uniform": ({"batch_size"}, set()), "identities": ({"identities", "i
 """Kind of sampling to the keys that it needs and those that it may have."""
 
 
-def _check_sampling(key: str, training: dict) -> list[str]:
-    """A kind of sampling has just its own keys."""
+def _check_sampling(key: str, training: dict, execution: dict) -> list[str]:
+    """A kind of sampling has just its own keys, and a batch can be shared out among the processes."""
     sampling = training["sampling"]
     needed, optional = SAMPLING[sampling["kind"]]
     given = sampling.keys() - {"kind"}
     wrong = [f"{name} is missing" for name in sorted(needed - given)]
     wrong += [f"{name} does not go with it (null takes it out)" for name in sorted(given - needed - optional)]
-    return [f"{key}.sampling: kind {sampling['kind']!r}: {', '.join(wrong)}"] if wrong else []
+    if wrong:
+        return [f"{key}.sampling: kind {sampling['kind']!r}: {', '.join(wrong)}"]
+    size = sampling.get("batch_size") or sampling["identities"] * sampling["images"] + sampling.get("singles", 0)
+    processes = execution["processes"] * execution["nodes"]
+    if size % processes:
+        return [f"{key}.sampling: {size} images a step cannot be shared out evenly among {processes} processes"]
+    return []
 
 
 def _check_overrides(key: str, given: dict, schema: dict) -> list[str]:

@@ -76,6 +76,13 @@ def test_a_training_goes_on_in_another_number_of_processes(folder, small_store, 
     assert np.abs(resumed.loss - undisturbed.loss).max() < 1e-5 * undisturbed.loss.max()
 
 
+def test_a_checkpoint_of_other_settings_is_set_aside_by_the_first_process(folder, small_store):
+    run(folder, small_store, training=GENTLE | {"iterations": 2})
+    _, history = run(folder, small_store, training=GENTLE | {"iterations": 3}, execution=TWO)
+    assert len(history) == 3
+    assert len(list((folder / "checkpoint").glob("*.stale"))) == 1
+
+
 def test_two_nodes_are_reached_by_srun(folder, small_store, monkeypatch, tmp_path):
     """``srun`` starts the command once a node; here a stand-in starts both on this machine."""
     srun = tmp_path / "bin" / "srun"

@@ -188,7 +188,8 @@ def _save(run: Run, history: list[dict], folder: Path, digest: str) -> None:
 
 def _resumed(run: Run, folder: Path, digest: str) -> list[dict]:
     """The history so far, with ``run`` as it was then; empty where there is no checkpoint."""
-    state = checkpoint.load(folder, digest)
+    with processes.first_before_others(run.processes):  # the first sets stale checkpoints aside
+        state = checkpoint.load(folder, digest)
     if state is None:
         return []
     run.network.load_state_dict(state["network"])

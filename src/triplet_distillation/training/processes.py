@@ -136,6 +136,16 @@ def gather(embeddings: torch.Tensor, processes: Processes) -> torch.Tensor:
     return torch.cat(parts)
 
 
+@contextlib.contextmanager
+def first_before_others(processes: Processes) -> Iterator[None]:
+    """The block runs in the first process before it runs in the others, for what changes files."""
+    if processes.rank:
+        distributed.barrier()
+    yield
+    if processes.number > 1 and not processes.rank:
+        distributed.barrier()
+
+
 def any_process(told: bool, device: torch.device, processes: Processes) -> bool:
     """Whether ``told`` is true in any process; the same answer in all."""
     if processes.number == 1:

@@ -39,6 +39,14 @@ def make_faces(people: int, images: int, seed: int = 0) -> list[store.Face]:
 
 
 @pytest.fixture
+def folder(tmp_path) -> Path:
+    """An empty folder for one training."""
+    made = tmp_path / "run"
+    made.mkdir()
+    return made
+
+
+@pytest.fixture
 def small_store(tmp_path) -> Path:
     """A store of 6 people × 5 faces."""
     path = tmp_path / "store.arrow"

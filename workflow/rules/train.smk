@@ -1,4 +1,5 @@
 rule train:
+    """First stage: train the teacher or the student from scratch."""
     input:
         store=TRAINING_STORE,
         training_set="<results>/split/training_set.parquet",
@@ -9,7 +10,6 @@ rule train:
         "<results>/logs/train/{role}.seed{seed}.log",
     benchmark:
         "<results>/benchmarks/train/{role}.seed{seed}.tsv"
-    """First stage: train the teacher or the student from scratch."""
     wildcard_constraints:
         role="|".join(TRAINED) or "nobody",
     conda:
@@ -27,6 +27,7 @@ rule train:
 
 
 rule bring:
+    """First stage: take a model's weights from a file."""
     input:
         source=lambda wildcards: BROUGHT[wildcards.role],
     output:
@@ -35,7 +36,6 @@ rule bring:
         "<results>/logs/bring/{role}.seed{seed}.log",
     benchmark:
         "<results>/benchmarks/bring/{role}.seed{seed}.tsv"
-    """First stage: take a model's weights from a file."""
     wildcard_constraints:
         role="|".join(BROUGHT) or "nobody",
     conda:

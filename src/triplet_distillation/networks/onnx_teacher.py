@@ -117,9 +117,9 @@ class Network(nn.Module):
         } | {weights.name: list(weights.dims) for weights in graph.initializer}
         scales = {name for node in graph.node if node.op_type == "DequantizeLinear" for name in node.input[1:]}
         flops = 2 * sum(_products(node, shapes) for node in graph.node)
-        elementwise = sum(PER_ELEMENT.get(node.op_type, 0) * _size(shapes[node.output[0]]) for node in graph.node)
+        elementwise = sum(PER_ELEMENT.get(node.op_type, 0) * math.prod(shapes[node.output[0]]) for node in graph.node)
         return {
-            "parameters": sum(_size(w.dims) for w in graph.initializer if w.name not in scales),
+            "parameters": sum(math.prod(w.dims) for w in graph.initializer if w.name not in scales),
             "size_mib": len(content) / 2**20,
             "flops": flops,
             "flops_elementwise": flops + elementwise,
@@ -127,8 +127,9 @@ class Network(nn.Module):
 
 
 def _of_one_image(model: onnx.ModelProto) -> onnx.ModelProto:
-    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
-    for value in model.graph.output:
+    weights = {each.name for each in model.graph.initializer}  # which older models list among the inputs, too
+    images = next(value for value in model.graph.input if value.name not in weights)
+    for value in [images, *model.graph.output]:
         value.type.tensor_type.shape.dim[0].dim_value = 1
     del model.graph.value_info[:]
     return model
@@ -138,11 +139,7 @@ def _products(node: onnx.NodeProto, shapes: dict[str, list[int]]) -> int:
     """Multiply-adds of a convolution or a matrix product."""
     if node.op_type == "Conv":
         weights = shapes[node.input[1]]
-        return _size(shapes[node.output[0]]) * _size(weights[1:])
+        return math.prod(shapes[node.output[0]]) * math.prod(weights[1:])
     if node.op_type in ("Gemm", "MatMul"):
-        return _size(shapes[node.output[0]]) * _size(shapes[node.input[0]][1:])
+        return math.prod(shapes[node.output[0]]) * math.prod(shapes[node.input[0]][1:])
     return 0
-
-
-def _size(shape) -> int:
-    return math.prod(shape)

@@ -54,7 +54,10 @@ def bring(name: str, settings: dict, source: str, study: str, output: str) -> No
     """
     network = create(settings)
     if not getattr(network, "holds_its_weights", False):
-        state = load_file(source) if source.endswith(".safetensors") else torch.load(source, weights_only=True)
+        if source.endswith(".safetensors"):
+            state = load_file(source)
+        else:
+            state = torch.load(source, weights_only=True, map_location="cpu")
         try:
             network.load_state_dict(state)
         except (RuntimeError, TypeError) as error:

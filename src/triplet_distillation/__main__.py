@@ -47,11 +47,11 @@ def _compare(options) -> str:
 
 def _embed(options) -> str:
     from triplet_distillation.deployment.model import Model, embed_folder
+    from triplet_distillation.faces.align import counts
 
     table = embed_folder(Model(options.model), options.folder)
     write_table(options.output, table)
-    counts = ", ".join(f"{number} {outcome}" for outcome, number in table.outcome.value_counts().items())
-    return f"{options.output}: {len(table)} photographs: {counts}"
+    return f"{options.output}: {counts(table)}"
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import onnxruntime
 import pandas as pd
 import torch
 
@@ -41,10 +40,9 @@ class Model:
         if not path.is_file():
             raise FileNotFoundError(f"there is no model at {path}")
         if path.suffix == ".onnx":
-            session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-            written = session.get_modelmeta().custom_metadata_map
-            self.metadata = {key: json.loads(value) for key, value in written.items()} if "mirror" in written else {}
             self.network = OnnxNetwork(path=str(path))
+            written = self.network.session.get_modelmeta().custom_metadata_map
+            self.metadata = {key: json.loads(value) for key, value in written.items()} if "mirror" in written else {}
         else:
             self.network, self.metadata = weights.load(path)
         if "mirror" not in self.metadata:

@@ -212,7 +212,7 @@ def write_shard(
         named = [Photograph(*row) for row in listed.iloc[part].itertuples(index=False)]
         table = build_store(named, labels, photographs, settings, read_json(origin), output)
     write_table(outcomes, table)
-    summary(f"shard {shard + 1}: {_counts(table)}")
+    summary(f"shard {shard + 1}: {counts(table)}")
 
 
 def gather_shards(shards: list[str], shard_outcomes: list[str], output: str, outcomes: str) -> None:
@@ -220,9 +220,10 @@ def gather_shards(shards: list[str], shard_outcomes: list[str], output: str, out
     store.gather(shards, output)
     table = pd.concat([read_table(path) for path in shard_outcomes], ignore_index=True)
     write_table(outcomes, table)
-    summary(_counts(table))
+    summary(counts(table))
 
 
-def _counts(table: pd.DataFrame) -> str:
-    counts = ", ".join(f"{number} {outcome}" for outcome, number in table.outcome.value_counts().items())
-    return f"{len(table)} photographs: {counts}"
+def counts(table: pd.DataFrame) -> str:
+    """How many photographs there are, and what became of them, in a line."""
+    numbers = ", ".join(f"{number} {outcome}" for outcome, number in table.outcome.value_counts().items())
+    return f"{len(table)} photographs: {numbers}"

@@ -1,4 +1,4 @@
-# A table of contents: configuration, the stages in the order of the data, the target rules.
+# Table of contents: configuration, the stages of the pipeline in order, the targets.
 from snakemake.utils import min_version
 
 min_version("9.0")
@@ -33,17 +33,18 @@ include: "workflow/rules/export.smk"
 include: "workflow/rules/packs.smk"
 
 
+# Targets, named by what they collect; all other rules are named by a verb.
 rule all:
     default_target: True
     input:
-        rules.report.output,
+        rules.make_report.output,
         rules.export.output,
 
 
 rule faces:
     input:
         expand("<results>/faces/{dataset}/store.arrow", dataset=study["datasets"]),
-        rules.quality.output,
+        rules.make_quality_table.output,
 
 
 rule models:
@@ -51,9 +52,24 @@ rule models:
         expand("<results>/{model}/seed{seed}/weights.safetensors", model=MODELS, seed=SEEDS),
 
 
+rule table1:
+    input:
+        rules.make_table1.output,
+
+
+rule table2:
+    input:
+        rules.make_table2.output,
+
+
 rule figures:
     input:
         FIGURES,
+
+
+rule report:
+    input:
+        rules.make_report.output,
 
 
 rule packs:
@@ -62,6 +78,6 @@ rule packs:
         expand("<results>/packs/{benchmark}.bin", benchmark=BENCHMARKS),
 
 
-rule check_packs:
+rule pack_checks:
     input:
         expand("<results>/packs/{dataset}.check.json", dataset=study["datasets"]),

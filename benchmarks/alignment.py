@@ -1,12 +1,11 @@
-"""How fast photographs become stored faces, against the mtcnn package's own batch call.
+"""Speed of alignment, from image files to stored faces, against the mtcnn package's own batch call.
 
-Ours is the whole way, from reading files to the stored face, in as many processes as there are
-cores, one thread each, as the workflow's shards run. The peer is detection alone, of
-photographs that are decoded already, in batches of 64, with all cores.
+Ours is the whole stage, from reading files to the stored face, with one single-threaded
+process per core, as the workflow runs its shards. The peer is detection alone, on images
+that are already decoded, in batches of 64, with all cores.
 
-Agreement is measured against the package's call for one photograph; its batch call sorts
-the boxes of all images together, so that equal scores fall in an order that depends on
-the batch.
+Agreement is measured against the package's call for a single image: its batch call sorts
+the boxes of all images together, so that the order of equal scores depends on the batch.
 """
 
 import argparse
@@ -27,45 +26,47 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
 from triplet_distillation.faces import align  # noqa: E402
-from triplet_distillation.faces.photographs import read_photograph  # noqa: E402
-from triplet_distillation.faces.sources import Photograph  # noqa: E402
+from triplet_distillation.faces.detectors.mtcnn import MTCNNDetector  # noqa: E402
+from triplet_distillation.faces.detectors.mtcnn_package import MTCNNPackageDetector  # noqa: E402
+from triplet_distillation.faces.images import read_image  # noqa: E402
+from triplet_distillation.faces.sources import SourceImage  # noqa: E402
 
 PEER_BATCH = 64
 
 
-def extract(archive: Path, folder: Path, number: int | None) -> list[Photograph]:
-    """The first ``number`` photographs of LFW (all, without one), as files below ``folder``."""
-    photographs = []
+def extract(archive: Path, folder: Path, count: int | None) -> list[SourceImage]:
+    """The first ``count`` images of LFW (None means all), as files below ``folder``."""
+    images = []
     with tarfile.open(archive, "r|*") as opened:
         for member in opened:
             if member.name.endswith(".jpg"):
                 opened.extract(member, folder, filter="data")
-                photographs.append(Photograph(member.name, Path(member.name).parent.name))
-                if len(photographs) == number:
+                images.append(SourceImage(member.name, Path(member.name).parent.name))
+                if len(images) == count:
                     break
-    return photographs
+    return images
 
 
 def align_shard(arguments: tuple) -> tuple[int, int]:
-    """Faces stored, and the process's peak memory in KiB."""
-    photographs, folder, shard, batch_size = arguments
-    labels = {name: label for label, name in enumerate(dict.fromkeys(p.identity for p in photographs))}
-    settings = {"engine": "mtcnn", "batch_size": batch_size, "shards": 1}
-    outcomes = align.build_store(photographs, labels, folder, settings, {}, Path(folder) / f"{shard}.arrow")
+    """Number of stored faces, and the peak memory of the process in KiB."""
+    images, folder, shard, batch_size = arguments
+    labels = {name: label for label, name in enumerate(dict.fromkeys(p.identity for p in images))}
+    settings = {"detector": "mtcnn", "batch_size": batch_size, "shards": 1}
+    outcomes = align.build_store(images, labels, folder, settings, {}, Path(folder) / f"{shard}.arrow")
     return len(outcomes), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def ours(pool, photographs: list[Photograph], folder: Path, batch_size: int) -> tuple[float, float]:
-    """Images a second, and the peak memory of all processes together in MiB."""
-    parts = np.array_split(np.arange(len(photographs)), pool._processes)
-    tasks = [([photographs[i] for i in part], str(folder), shard, batch_size) for shard, part in enumerate(parts)]
+def ours(pool, images: list[SourceImage], folder: Path, batch_size: int) -> tuple[float, float]:
+    """Images per second, and the total peak memory of all processes in MiB."""
+    parts = np.array_split(np.arange(len(images)), pool._processes)
+    tasks = [([images[i] for i in part], str(folder), shard, batch_size) for shard, part in enumerate(parts)]
     start = time.perf_counter()
     results = pool.map(align_shard, tasks, chunksize=1)
-    return len(photographs) / (time.perf_counter() - start), sum(peak for _, peak in results) / 1024
+    return len(images) / (time.perf_counter() - start), sum(peak for _, peak in results) / 1024
 
 
 def peer(detector, images: list[np.ndarray]) -> float:
-    """Images a second of the package's batch call."""
+    """Images per second of the package's batch call."""
     start = time.perf_counter()
     for first in range(0, len(images), PEER_BATCH):
         detector.detect_faces(images[first : first + PEER_BATCH])
@@ -73,11 +74,9 @@ def peer(detector, images: list[np.ndarray]) -> float:
 
 
 def agreement(images: list[np.ndarray], package) -> tuple[float, float]:
-    """Shares of images with the same number of detections, and of those all of whose landmarks agree to a pixel."""
-    from triplet_distillation.faces.detectors.mtcnn import Detector
-
+    """Fractions of images with the same number of detections, and with all landmarks within a pixel."""
     same, close = [], []
-    for found, expected in zip(Detector().detect(images), package.detect(images)):
+    for found, expected in zip(MTCNNDetector().detect(images), package.detect(images)):
         same.append(len(found) == len(expected))
         close.append(same[-1] and all(np.abs(a.landmarks - b.landmarks).max() <= 1 for a, b in zip(found, expected)))
     return float(np.mean(same)), float(np.mean(close))
@@ -85,12 +84,12 @@ def agreement(images: list[np.ndarray], package) -> tuple[float, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="a run of less than a minute")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds of ours and the peer in turn")
-    parser.add_argument("--images", type=int, default=512, help="photographs a round")
-    parser.add_argument("--agreement", type=int, default=1000, help="photographs to compare detections on")
+    parser.add_argument("--quick", action="store_true", help="takes less than a minute")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds, alternating between ours and the peer")
+    parser.add_argument("--images", type=int, default=512, help="images per round")
+    parser.add_argument("--agreement", type=int, default=1000, help="images on which detections are compared")
     parser.add_argument("--batch-size", type=int, default=8)
-    parser.add_argument("--all", action="store_true", help="ours once over all of LFW besides")
+    parser.add_argument("--all", action="store_true", help="also run ours once on all of LFW")
     options = parser.parse_args()
     if options.quick:
         options.rounds, options.images, options.agreement = 2, 128, 64
@@ -99,16 +98,14 @@ def main() -> None:
     processes = os.cpu_count()
     pool = multiprocessing.get_context("spawn").Pool(processes)
     with tempfile.TemporaryDirectory() as folder, pool:
-        photographs = extract(archive, Path(folder), None if options.all else max(options.images, options.agreement))
-        some = photographs[: options.images]
+        images = extract(archive, Path(folder), None if options.all else max(options.images, options.agreement))
+        some = images[: options.images]
         ours(pool, some[: 8 * processes], Path(folder), options.batch_size)  # imports and warm-up
-        from triplet_distillation.faces.detectors.mtcnn_package import Detector as Package
-
-        package = Package()
-        images = [read_photograph(Path(folder) / each.path) for each in some]
-        peer(package._detector, images[:PEER_BATCH])
+        package = MTCNNPackageDetector()
+        decoded = [read_image(Path(folder) / each.path) for each in some]
+        peer(package._detector, decoded[:PEER_BATCH])
         rounds = [
-            (ours(pool, some, Path(folder), options.batch_size), peer(package._detector, images))
+            (ours(pool, some, Path(folder), options.batch_size), peer(package._detector, decoded))
             for _ in range(options.rounds)
         ]
         result = {
@@ -120,14 +117,12 @@ def main() -> None:
             "processes": processes,
             "images": len(some),
         }
-        compared = [read_photograph(Path(folder) / each.path) for each in photographs[: options.agreement]]
+        compared = [read_image(Path(folder) / each.path) for each in images[: options.agreement]]
         result["same_detections"], result["landmarks_within_1px"] = agreement(compared, package)
         result["compared"] = len(compared)
         if options.all:
-            result["all_images_per_second"], result["peak_mib"] = ours(
-                pool, photographs, Path(folder), options.batch_size
-            )
-            result["all_images"] = len(photographs)
+            result["all_images_per_second"], result["peak_mib"] = ours(pool, images, Path(folder), options.batch_size)
+            result["all_images"] = len(images)
     print(json.dumps(result))
 
 

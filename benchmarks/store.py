@@ -1,6 +1,6 @@
-"""Opening and random reading of a face store of a million faces, against mxnet's own reader of a pack of them.
+"""Opening a face store of a million faces and reading at random, against mxnet's reader of a pack of the same faces.
 
-The faces are real ones, repeated. mxnet reads in an environment of its own, made from
+The faces are real ones, repeated. mxnet runs in an environment of its own, created from
 envs/mxnet.txt unless --mxnet-python names one.
 """
 
@@ -42,8 +42,8 @@ start = time.perf_counter()
 for row in rows:
     opened.image(row)
 seconds = time.perf_counter() - start
-figures = {"open_seconds": opening, "resident_mib": after_opening, "private_mib_after_reads": resident("RssAnon")}
-print(json.dumps(figures | {"reads_per_second": len(rows) / seconds}))
+measured = {"open_seconds": opening, "resident_mib": after_opening, "private_mib_after_reads": resident("RssAnon")}
+print(json.dumps(measured | {"reads_per_second": len(rows) / seconds}))
 """
 
 PEER = """
@@ -60,14 +60,14 @@ print(json.dumps({"reads_per_second": len(rows) / (time.perf_counter() - start)}
 """
 
 
-def repeated(pack: insightface.TrainingPack, number: int):
-    """``number`` faces: those of the pack, over and over."""
+def repeated(pack: insightface.TrainingPack, count: int):
+    """``count`` faces: those of the pack, repeated."""
     nothing = np.full(10, np.nan, np.float32)
     records = [pack.record(each) for each in pack.images]
-    for index in range(number):
+    for index in range(count):
         record = records[index % len(records)]
         label = int(record.labels[0])
-        yield store.Face(record.content, label, str(label), str(index), nothing, float("nan"), store.ONE_FACE)
+        yield store.StoreRow(record.content, label, str(label), str(index), nothing, float("nan"), store.ONE_FACE)
 
 
 def mxnet_python(folder: Path) -> str:
@@ -78,18 +78,18 @@ def mxnet_python(folder: Path) -> str:
 
 
 def run(python: str, program: str, *arguments) -> dict:
-    """What a program prints as JSON; each runs in a process of its own."""
+    """The JSON that a program prints; each runs in a process of its own."""
     output = subprocess.run([python, "-c", program, *map(str, arguments)], check=True, capture_output=True, text=True)
     return json.loads(output.stdout.splitlines()[-1])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="a run of less than a minute, on fewer faces")
+    parser.add_argument("--quick", action="store_true", help="takes less than a minute, with fewer faces")
     parser.add_argument("--faces", type=int, default=1_000_000)
     parser.add_argument("--reads", type=int, default=20_000)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--mxnet-python", help="an interpreter that has mxnet")
+    parser.add_argument("--mxnet-python", help="a Python interpreter with mxnet")
     options = parser.parse_args()
     if options.quick:
         options.faces, options.reads, options.rounds = 50_000, 4_000, 2
@@ -101,7 +101,7 @@ def main() -> None:
         start = time.perf_counter()
         store.write(folder / "store.arrow", repeated(pack, options.faces), {})
         writing = time.perf_counter() - start
-        # one identity, because repeated faces are not sorted by theirs; the reader does not mind
+        # a single label, because the repeated faces are not sorted by label, which does not affect the reader
         insightface.write_training_pack(folder, ((0, face.image) for face in repeated(pack, options.faces)))
         rounds = [
             (

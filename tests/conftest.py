@@ -25,7 +25,7 @@ def encoded(pixels: np.ndarray) -> bytes:
     return cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1].tobytes()
 
 
-def make_faces(people: int, images: int, seed: int = 0) -> list[store.Face]:
+def make_faces(people: int, images: int, seed: int = 0) -> list[store.StoreRow]:
     """``images`` noisy variants of one random low-resolution pattern for each of ``people``."""
     random = np.random.default_rng(seed)
     faces = []
@@ -34,7 +34,9 @@ def make_faces(people: int, images: int, seed: int = 0) -> list[store.Face]:
         for image in range(images):
             noisy = np.clip(pattern + random.normal(0, 20, pattern.shape), 0, 255).astype(np.uint8)
             landmarks = np.arange(10, dtype=np.float32)
-            faces.append(store.Face(encoded(noisy), person, f"p{person}", f"p{person}/{image}.png", landmarks, 0.9, 0))
+            faces.append(
+                store.StoreRow(encoded(noisy), person, f"p{person}", f"p{person}/{image}.png", landmarks, 0.9, 0)
+            )
     return faces
 
 

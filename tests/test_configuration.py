@@ -26,18 +26,18 @@ def changed(path, value):
 def test_the_default_study_is_right_and_every_default_is_filled_in():
     resolved = configuration.resolve(DEFAULT, SCHEMA)
     assert resolved["student"]["training"]["momentum"] == 0.9
-    assert resolved["second_stage"]["training"]["augmentation"]["mirror"] is True
+    assert resolved["second_stage"]["training"]["augmentation"]["flip"] is True
     assert configuration.resolve(resolved, SCHEMA) == resolved
 
 
 @pytest.mark.parametrize(
     ("path", "value", "expected"),
     [
-        ("studdy", "x", ["studdy: no such key", "'study'"]),
+        ("studdy", "x", ["studdy: unknown key", "'study'"]),
         ("student/training/learning_rat", 0.1, ["student.training.learning_rat", "'learning_rate'", "momentum"]),
         ("methods/triplet_0.3/marign", 0.3, ["methods.triplet_0.3.marign", "'margin'"]),
         ("methods/new", {"loss": "triplett"}, ["methods.new.loss", "'triplet'", "arcface"]),
-        ("methods/new", {"loss": "triplet"}, ["methods.new.margin", "needs this setting"]),
+        ("methods/new", {"loss": "triplet"}, ["methods.new.margin", "requires this setting"]),
         ("methods/triplet_0.3/margin", "0.3", ["methods.triplet_0.3.margin", "'0.3' (str)", "--configfile"]),
         ("student/training/learning_rate", "1e-3", ["student.training.learning_rate", "1.0e-3"]),
         ("student/training/schedule", "cosin", ["'cosin' is not one of 'steps', 'cosine'", "'cosine'"]),
@@ -45,24 +45,24 @@ def test_the_default_study_is_right_and_every_default_is_filled_in():
         ("networks/slim/depht", 3, ["networks.slim.depht", "stem"]),
         ("networks/iresnet100/architecture", "iresnett", ["networks.iresnet100.architecture", "'iresnet'"]),
         ("datasets/orl/source", "orll", ["datasets.orl.source", "'orl'"]),
-        ("datasets/orl/alignment/engine", "mtcn", ["datasets.orl.alignment.engine", "mtcnn_package"]),
+        ("datasets/orl/alignment/detector", "mtcn", ["datasets.orl.alignment.detector", "mtcnn_package"]),
         ("benchmarks/orl_unseen/dataset", "orel", ["benchmarks.orl_unseen.dataset", "'orl'"]),
         ("training_data/dataset", "lfw", ["training_data.dataset", "Defined: orl"]),
         ("seeds", [], ["seeds"]),
-        ("seeds", 0, ["seeds", "a list is wanted"]),
+        ("seeds", 0, ["seeds", "a list is expected"]),
         ("study", "a/b", ["study", "letters, digits"]),
         ("execution/device", "gpu", ["execution.device"]),
-        ("execution/processes", 3, ["student.training.sampling", "56 images a step", "among 3 processes"]),
+        ("execution/processes", 3, ["student.training.sampling", "56 images per step", "among 3 processes"]),
         ("export/method", "triplet_9", ["export.method", "triplet_distillation"]),
         (
             "networks/slim",
             {"architecture": "onnx_teacher", "path": "a.onnx"},
-            ["student.network: onnx_teacher can teach, but cannot be trained"],
+            ["student.network: onnx_teacher can be a teacher, but cannot be trained"],
         ),
         ("student/training/sampling", {"kind": "uniform"}, ["student.training.sampling", "batch_size"]),
         (
             "second_stage/training/sampling",
-            {"kind": "identities", "identities": 3, "images": 2, "batch_size": 6},
+            {"kind": "pk", "p": 3, "k": 2, "batch_size": 6},
             ["second_stage.training.sampling", "batch_size"],
         ),
         ("methods/triplet_0.3/training", {"iteration": 3}, ["methods.triplet_0.3.training.iteration", "'iterations'"]),
@@ -78,11 +78,11 @@ def test_what_is_wrong_is_named_with_the_remedy(path, value, expected):
 
 def test_all_that_is_wrong_is_named_at_once():
     config = changed("studdy", 1)
-    config["evaluation"]["mirror"] = "concat"
+    config["evaluation"]["flip"] = "concat"
     with pytest.raises(configuration.ConfigurationError) as error:
         configuration.resolve(config, SCHEMA)
     assert "studdy" in str(error.value)
-    assert "evaluation.mirror" in str(error.value)
+    assert "evaluation.flip" in str(error.value)
 
 
 def test_null_takes_an_entry_out_and_stays_out_when_given_back():

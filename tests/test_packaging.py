@@ -52,4 +52,4 @@ def test_the_readme_has_exactly_two_commands_that_set_things_up():
 
 def test_scripts_are_thin():
     for path in (ROOT / "workflow/scripts").glob("*.py"):
-        assert len(path.read_text().splitlines()) < 25, f"{path.name} is no thin script"
+        assert len(path.read_text().splitlines()) < 25, f"{path.name} is not a thin script"

@@ -1,6 +1,6 @@
 """Triplet Distillation for Deep Face Recognition (arXiv 1905.04457) as a library.
 
-Plain Python: it knows nothing of Snakemake. The rooms, in the order in which data
-passes through them: ``faces``, ``networks``, ``losses``, ``training``,
-``evaluation``, ``reporting``.
+Plain Python, independent of Snakemake. The packages, in the order in which data passes
+through them: ``faces``, ``networks``, ``losses``, ``training``, ``evaluation``,
+``reporting``, ``deployment``.
 """

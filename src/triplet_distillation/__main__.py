@@ -1,6 +1,6 @@
-"""``python -m triplet_distillation``: an exported model on photographs.
+"""``python -m triplet_distillation``: apply an exported model to images.
 
-compare MODEL A.jpg B.jpg    score of two photographs, with the threshold and its false match rate
+compare MODEL A.jpg B.jpg    the score of two images, with the threshold and its false accept rate
 embed MODEL FOLDER           a table of embeddings, as Parquet
 """
 
@@ -12,15 +12,15 @@ from triplet_distillation.files import write_table
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; gives the exit code: 0, or 1 with a message where the input is at fault."""
-    parser = argparse.ArgumentParser(prog="python -m triplet_distillation", description="An exported model in use.")
+    """Run the command line; returns the exit code: 0, or 1 with a message if the input is invalid."""
+    parser = argparse.ArgumentParser(prog="python -m triplet_distillation", description="Apply an exported model.")
     commands = parser.add_subparsers(dest="command", required=True)
-    comparing = commands.add_parser("compare", help="score of two photographs, and the threshold")
-    comparing.add_argument("model", help="model.onnx or model.safetensors, as the rule export writes them")
-    comparing.add_argument("photographs", nargs=2, type=Path, metavar="PHOTOGRAPH")
-    comparing.add_argument("--fmr", type=float, help="false match rate of the threshold (default: the strictest known)")
-    embedding = commands.add_parser("embed", help="embeddings of a folder's photographs, as Parquet")
-    embedding.add_argument("model")
+    comparing = commands.add_parser("compare", help="score of two images, and the threshold")
+    comparing.add_argument("model", help="model.onnx or model.safetensors, written by the rule export")
+    comparing.add_argument("images", nargs=2, type=Path, metavar="IMAGE")
+    comparing.add_argument("--far", type=float, help="false accept rate of the threshold (default: the strictest)")
+    embedding = commands.add_parser("embed", help="embeddings of a folder's images, as Parquet")
+    embedding.add_argument("model", help="model.onnx or model.safetensors, written by the rule export")
     embedding.add_argument("folder", type=Path)
     embedding.add_argument("--output", type=Path, default=Path("embeddings.parquet"))
     options = parser.parse_args(arguments)
@@ -32,26 +32,27 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _compare(options) -> str:
+def _compare(options: argparse.Namespace) -> str:
     from triplet_distillation.deployment.model import Model, compare
 
-    found = compare(Model(options.model), *options.photographs, options.fmr)
+    first, second = options.images
+    found = compare(Model(options.model), first, second, options.far)
     if found.threshold is None:
-        return f"score {found.score:.4f}; the model knows no threshold"
-    answer = "the same person" if found.score >= found.threshold else "two people"
+        return f"score {found.score:.4f}; the model has no threshold"
+    answer = "same person" if found.score >= found.threshold else "different people"
     return (
-        f"score {found.score:.4f}, threshold {found.threshold:.4f} at a false match rate of {found.fmr:g} "
+        f"score {found.score:.4f}, threshold {found.threshold:.4f} at a false accept rate of {found.far:g} "
         f"({found.benchmark}): {answer}"
     )
 
 
-def _embed(options) -> str:
+def _embed(options: argparse.Namespace) -> str:
     from triplet_distillation.deployment.model import Model, embed_folder
-    from triplet_distillation.faces.align import counts
+    from triplet_distillation.faces.align import count_outcomes
 
     table = embed_folder(Model(options.model), options.folder)
     write_table(options.output, table)
-    return f"{options.output}: {counts(table)}"
+    return f"{options.output}: {count_outcomes(table)}"
 
 
 if __name__ == "__main__":

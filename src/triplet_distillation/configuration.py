@@ -1,24 +1,49 @@
 """The study's configuration: checked at the start, with defaults filled in.
 
-The JSON Schema says what keys there are; the files of ``losses``, ``networks``,
-``faces.sources`` and ``faces.detectors`` say what settings each of them takes. A wrong
-key, type or value is reported with the key's path, what is allowed and the nearest
-correct name.
+The JSON Schema defines the keys; the files of ``losses``, ``networks``, ``faces.sources``
+and ``faces.detectors`` define the settings that each of them takes. A wrong key, type or
+value is reported with the key's path, what is allowed and the closest correct name; a
+key that was renamed, with its new name.
 """
 
 import copy
+import fnmatch
 import json
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import yaml
 from jsonschema import Draft202012Validator, validators
 
 from triplet_distillation import registry
 from triplet_distillation.files import write_text
+from triplet_distillation.settings import ExecutionSettings, SamplingSettings
 
 
 class ConfigurationError(ValueError):
     """The configuration is wrong; the message names every wrong key and the remedy."""
+
+
+RENAMED_KEYS = {
+    "datasets.*.alignment.engine": "detector",
+    "benchmarks.*.held_out.people": "identities",
+    "networks.*.colour_order": "color_order",
+    "networks.*.last": "last_channels",
+    "*.method.sampled": "sample_rate",
+    "methods.*.sampled": "sample_rate",
+    "methods.*.selection": "mining",
+    "methods.*.number": "num_triplets",
+    "*sampling.identities": "p",
+    "*sampling.images": "k",
+    "*sampling.singles": "extra_negatives",
+    "*augmentation.mirror": "flip",
+    "teacher.licence": "license",
+    "student.licence": "license",
+    "evaluation.mirror": "flip",
+    "export.fmr": "far",
+}
+"""Keys of version 0.1.0 and what they are called now: hints for whoever still writes the old ones."""
 
 
 def read_schema(path: str | Path) -> dict:
@@ -26,18 +51,18 @@ def read_schema(path: str | Path) -> dict:
 
 
 def resolve(config: dict, schema: dict) -> dict:
-    """The configuration with every default filled in and entries that are null left out.
+    """The configuration with every default filled in, without the entries that are null.
 
-    An overlay takes an entry of the default study out (a benchmark, a method) by
-    setting it to null.
+    An overlay removes an entry of the default study (a benchmark, a method) by setting it
+    to null.
 
     Raises:
-        ConfigurationError: something in it is wrong; the message names all of it.
+        ConfigurationError: something is wrong; the message lists every problem.
     """
     resolved = _plain(config)
     _drop_nulls(resolved)
     _filling_validator(schema).validate(resolved)
-    problems = [_explain(error) for error in sorted(Draft202012Validator(schema).iter_errors(resolved), key=_place)]
+    problems = [_explain(error) for error in sorted(Draft202012Validator(schema).iter_errors(resolved), key=_path)]
     problems = problems or _check_names(resolved, schema)
     if problems:
         raise ConfigurationError("the configuration is wrong:\n  " + "\n  ".join(problems))
@@ -57,8 +82,16 @@ def _drop_nulls(entry: dict) -> None:
             _drop_nulls(value)
 
 
+def _hint(key: str, name: str, known: Iterable[str]) -> str:
+    """What was probably meant by the unknown ``name`` at ``key``: its new name, or the closest one."""
+    for pattern, new in RENAMED_KEYS.items():
+        if new in known and fnmatch.fnmatchcase(f"{key}.{name}", pattern):
+            return f" It is now called {new!r}."
+    return registry.suggest(name, known)
+
+
 def _filling_validator(schema: dict):
-    """A validator that judges nothing but fills defaults in, outermost first."""
+    """A validator that checks nothing but fills in defaults, outermost first."""
 
     def fill(validator, properties, instance, parent):
         if not isinstance(instance, dict):
@@ -78,7 +111,7 @@ def _filling_validator(schema: dict):
     return validators.create(Draft202012Validator.META_SCHEMA, keywords)(schema)
 
 
-def _place(error) -> list[str]:
+def _path(error) -> list[str]:
     return [str(part) for part in error.absolute_path]
 
 
@@ -87,27 +120,27 @@ def _key(*parts) -> str:
 
 
 def _explain(error) -> str:
-    """One line: key, what is wrong, what is allowed, the nearest name or the usual cause."""
+    """One line: the key, what is wrong, what is allowed, the closest name or the usual cause."""
     key, instance = _key(*error.absolute_path), error.instance
     if error.validator == "additionalProperties":
         known = error.schema["properties"]
         wrong = sorted(instance.keys() - known.keys())
         return "; ".join(
-            f"{_key(*error.absolute_path, name)}: no such key.{registry.nearest(name, known)} "
+            f"{_key(*error.absolute_path, name)}: unknown key.{_hint(_key(*error.absolute_path), name, known)} "
             f"Allowed: {', '.join(sorted(known))}"
             for name in wrong
         )
     if error.validator == "enum":
-        return f"{key}: {instance!r} is not one of {', '.join(map(repr, error.validator_value))}." + registry.nearest(
+        return f"{key}: {instance!r} is not one of {', '.join(map(repr, error.validator_value))}." + registry.suggest(
             instance, error.validator_value
         )
     if error.validator == "type":
-        return f"{key}: {_described(instance)} where {_type_name(error.validator_value)} is wanted.{_cause(instance)}"
+        return f"{key}: {_described(instance)} where {_type_name(error.validator_value)} is expected.{_cause(instance)}"
     if error.validator == "required":
         missing = sorted(set(error.validator_value) - instance.keys())
         return f"{key}: {', '.join(missing)} is missing. {error.schema.get('description', '')}".rstrip()
     if error.validator == "oneOf":
-        return f"{key}: exactly one of {' and '.join(each['required'][0] for each in error.validator_value)} is wanted"
+        return f"{key}: set exactly one of {' and '.join(each['required'][0] for each in error.validator_value)}"
     return f"{key}: {error.message} ({error.schema.get('description', 'see config/README.md')})"
 
 
@@ -115,29 +148,29 @@ def _described(value) -> str:
     return f"{value!r} ({type(value).__name__})"
 
 
-def _type_name(wanted) -> str:
+def _type_name(expected) -> str:
     plain = {"object": "a mapping", "array": "a list", "string": "text", "integer": "a whole number"}
-    return " or ".join(plain.get(each, f"a {each}") for each in ([wanted] if isinstance(wanted, str) else wanted))
+    return " or ".join(plain.get(each, f"a {each}") for each in ([expected] if isinstance(expected, str) else expected))
 
 
 def _cause(value) -> str:
-    """Why a number may have become text."""
+    """Why a number may have been read as text."""
     if not isinstance(value, str):
         return ""
     try:
         float(value)
     except ValueError:
         return ""
-    return " YAML reads 1e-3 as text (write 1.0e-3), and --config makes nested values text (use --configfile)."
+    return " YAML reads 1e-3 as text (write 1.0e-3), and --config turns nested values into text (use --configfile)."
 
 
 def _check_names(config: dict, schema: dict) -> list[str]:
-    """What the schema cannot know: names that refer to one another, and settings of what is found by name."""
+    """What the schema cannot check: names that refer to other entries, and the settings of plug-ins."""
     problems = []
     for name, entry in config["datasets"].items():
         problems += _check_settings(f"datasets.{name}", "faces.sources", "source", entry, {"alignment"})
         key = f"datasets.{name}.alignment"
-        problems += _check_settings(key, "faces.detectors", "engine", entry["alignment"], {"batch_size", "shards"})
+        problems += _check_settings(key, "faces.detectors", "detector", entry["alignment"], {"batch_size", "shards"})
     for name, entry in config["benchmarks"].items():
         problems += _check_reference(f"benchmarks.{name}.dataset", entry["dataset"], config["datasets"])
     problems += _check_reference("training_data.dataset", config["training_data"]["dataset"], config["datasets"])
@@ -148,8 +181,8 @@ def _check_names(config: dict, schema: dict) -> list[str]:
         problems += _check_settings(f"{role}.method", "losses", "loss", config[role]["method"], set())
         problems += _check_sampling(f"{role}.training", config[role]["training"], config["execution"])
     student = config["networks"].get(config["student"]["network"])
-    if not problems and holds_its_weights(student):
-        problems.append(f"student.network: {student['architecture']} can teach, but cannot be trained")
+    if not problems and student and is_pretrained(student):
+        problems.append(f"student.network: {student['architecture']} can be a teacher, but cannot be trained")
     chosen = config["export"]["method"]
     problems += _check_reference("export.method", chosen, config["methods"]) if chosen else []
     for name, entry in config["methods"].items():
@@ -164,86 +197,100 @@ def _check_names(config: dict, schema: dict) -> list[str]:
     return list(dict.fromkeys(problems))
 
 
-SAMPLING = {"uniform": ({"batch_size"}, set()), "identities": ({"identities", "images"}, {"minimum_images", "singles"})}
-"""Kind of sampling to the keys that it needs and those that it may have."""
+SAMPLING = {"uniform": ({"batch_size"}, set()), "pk": ({"p", "k"}, {"minimum_images", "extra_negatives"})}
+"""Kind of sampling to its required and its optional keys."""
 
 
 def _check_sampling(key: str, training: dict, execution: dict) -> list[str]:
-    """A kind of sampling has just its own keys, and a batch can be shared out among the processes."""
+    """A kind of sampling has only its own keys, and a batch can be divided among the processes."""
     sampling = training["sampling"]
-    needed, optional = SAMPLING[sampling["kind"]]
-    given = sampling.keys() - {"kind"}
-    wrong = [f"{name} is missing" for name in sorted(needed - given)]
-    wrong += [f"{name} does not go with it (null takes it out)" for name in sorted(given - needed - optional)]
+    required, optional = SAMPLING[sampling["kind"]]
+    present = sampling.keys() - {"kind"}
+    wrong = [f"{name} is missing" for name in sorted(required - present)]
+    wrong += [f"{name} does not belong to it (null removes it)" for name in sorted(present - required - optional)]
     if wrong:
         return [f"{key}.sampling: kind {sampling['kind']!r}: {', '.join(wrong)}"]
-    size = sampling.get("batch_size") or sampling["identities"] * sampling["images"] + sampling.get("singles", 0)
-    processes = execution["processes"] * execution["nodes"]
-    if size % processes:
-        return [f"{key}.sampling: {size} images a step cannot be shared out evenly among {processes} processes"]
+    size = SamplingSettings(**sampling).images_per_step
+    world_size = ExecutionSettings(**execution).world_size
+    if size % world_size:
+        return [f"{key}.sampling: {size} images per step cannot be divided evenly among {world_size} processes"]
     return []
 
 
-def _check_overrides(key: str, given: dict, schema: dict) -> list[str]:
-    errors = sorted(Draft202012Validator(schema).iter_errors(given), key=_place)
+def _check_overrides(key: str, overrides: dict, schema: dict) -> list[str]:
+    errors = sorted(Draft202012Validator(schema).iter_errors(overrides), key=_path)
     return [f"{key}.{_explain(error).removeprefix('(top level): ')}" for error in errors]
 
 
-def _check_reference(key: str, name: str, there: dict) -> list[str]:
-    if name in there:
+def _check_reference(key: str, name: str, defined: dict) -> list[str]:
+    if name in defined:
         return []
-    return [f"{key}: {name!r} is not defined. Defined: {', '.join(there)}.{registry.nearest(name, there)}"]
+    return [f"{key}: {name!r} is not defined. Defined: {', '.join(defined)}.{registry.suggest(name, defined)}"]
 
 
-def _check_settings(key: str, room: str, selector: str, entry: dict, own: set[str]) -> list[str]:
-    """Check the settings in ``entry`` against what the file that ``entry[selector]`` names takes."""
-    name = entry[selector]
-    if name not in registry.names(room):
-        allowed = registry.names(room)
-        return [f"{key}.{selector}: {name!r} is not one of {', '.join(allowed)}.{registry.nearest(name, allowed)}"]
-    allowed = registry.arguments(room, name)
+def _check_settings(key: str, package: str, selector: str, entry: dict, other_keys: set[str]) -> list[str]:
+    """Check the settings in ``entry`` against the arguments of the plug-in that ``entry[selector]`` names."""
+    name, known = entry[selector], registry.names(package)
+    if name not in known:
+        return [f"{key}.{selector}: {name!r} is not one of {', '.join(known)}.{registry.suggest(name, known)}"]
+    allowed = registry.arguments(package, name)
     problems = []
     for setting, value in entry.items():
-        if setting in own or setting == selector:
+        if setting in other_keys or setting == selector:
             continue
         if setting not in allowed:
-            names = sorted(allowed.keys() | own | {selector})
-            hint = registry.nearest(setting, names)
-            problems.append(f"{key}.{setting}: {name} takes no such setting.{hint} Allowed: {', '.join(names)}")
+            names = sorted(allowed.keys() | other_keys | {selector})
+            hint = _hint(key, setting, names)
+            problems.append(f"{key}.{setting}: {name} has no such setting.{hint} Allowed: {', '.join(names)}")
         elif not _fits(value, allowed[setting][0]):
             problems.append(
-                f"{key}.{setting}: {_described(value)} where {allowed[setting][0]} is wanted.{_cause(value)}"
+                f"{key}.{setting}: {_described(value)} where {allowed[setting][0]} is expected.{_cause(value)}"
             )
     missing = [each for each, (_, default) in allowed.items() if default is registry.REQUIRED and each not in entry]
-    return problems + [f"{key}.{each}: {name} needs this setting" for each in missing]
+    return problems + [f"{key}.{each}: {name} requires this setting" for each in missing]
 
 
-def _fits(value, annotation: str) -> bool:
-    kinds = {"int": int, "float": (int, float), "str": str, "bool": bool, "list": list, "dict": dict}
-    if annotation not in kinds:
+TYPES: dict[str, tuple[type, ...]] = {
+    "int": (int,),
+    "float": (int, float),
+    "str": (str,),
+    "bool": (bool,),
+    "Sequence[int]": (list,),
+    "dict": (dict,),
+}
+"""Annotation of a setting to the types of YAML that fit it."""
+
+
+def _fits(value: Any, annotation: str) -> bool:
+    if annotation not in TYPES:
         return True
-    return isinstance(value, kinds[annotation]) and (annotation == "bool" or not isinstance(value, bool))
+    return isinstance(value, TYPES[annotation]) and (annotation == "bool" or not isinstance(value, bool))
 
 
-def holds_its_weights(network: dict) -> bool:
-    """Whether a network is a model that is complete as it comes, such as one in ONNX."""
-    return registry.attribute("networks", network["architecture"], "holds_its_weights", default=False)
+def is_pretrained(network: dict) -> bool:
+    """Whether a network comes with its weights, as an ONNX model does."""
+    return registry.attribute("networks", network["architecture"], "pretrained", default=False)
+
+
+def required_inputs(method: dict) -> tuple[str, ...]:
+    """What a method's loss requires (``teacher_embeddings``, ``margins``)."""
+    return registry.attribute("losses", method["loss"], "requires", default=())
 
 
 def loss_settings(method: dict) -> dict:
-    """The settings of a method's loss: its entry without what is not the loss's own."""
+    """The settings of a method's loss: its entry without the keys that are not the loss's."""
     return {key: value for key, value in method.items() if key not in ("loss", "label", "training")}
 
 
 def method_distance(method: dict) -> str:
-    """The distance that a method uses, from its entry or the default in its file."""
+    """The distance that a method uses: from its entry, or the default in its file."""
     return method.get("distance", registry.arguments("losses", method["loss"])["distance"][1])
 
 
 def for_rerun(config: dict, resolved: dict) -> dict:
-    """The resolved configuration, with the nulls that take entries of the default study out.
+    """The resolved configuration, with the nulls that remove entries of the default study.
 
-    Given back as an overlay, it is the same study again.
+    Used as an overlay, it gives the same study again.
     """
     return {key: resolved[key] for key in sorted(resolved)} | {
         key: {**{name: None for name, value in config[key].items() if value is None}, **entry}

@@ -1,19 +1,20 @@
-"""Files that are either whole or not there."""
+"""Files that are either complete or absent."""
 
 import contextlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 
 @contextlib.contextmanager
-def whole(path: str | os.PathLike) -> Iterator[Path]:
-    """A temporary path to write to; renamed to ``path`` when the block ends without an error, else removed.
+def atomic_write(path: str | os.PathLike) -> Generator[Path]:
+    """Yield a temporary path to write to; rename it to ``path`` if the block succeeds, otherwise remove it.
 
-    The temporary file keeps the ending, for writers that choose a format by it.
+    The temporary file keeps the extension, for writers that choose a format by it.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -28,23 +29,24 @@ def whole(path: str | os.PathLike) -> Iterator[Path]:
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
-    """Write ``text`` (UTF-8) to ``path``, whole or not at all."""
-    with whole(path) as temporary:
+    """Write ``text`` (UTF-8) to ``path`` atomically."""
+    with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: str | os.PathLike, content: object) -> None:
-    """Write ``content`` as indented JSON, keys in the order given."""
+    """Write ``content`` as indented JSON, keeping the order of its keys."""
     write_text(path, json.dumps(content, indent=2) + "\n")
 
 
-def read_json(path: str | os.PathLike):
+def read_json(path: str | os.PathLike) -> Any:
+    """The content of a JSON file."""
     return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
 def write_table(path: str | os.PathLike, table: pd.DataFrame) -> None:
-    """Write ``table`` without its index, as Parquet or CSV by the path's ending."""
-    with whole(path) as temporary:
+    """Write ``table`` without its index, as Parquet or CSV depending on the extension."""
+    with atomic_write(path) as temporary:
         if temporary.suffix == ".parquet":
             table.to_parquet(temporary, index=False)
         else:
@@ -52,5 +54,5 @@ def write_table(path: str | os.PathLike, table: pd.DataFrame) -> None:
 
 
 def read_table(path: str | os.PathLike) -> pd.DataFrame:
-    """A table that :func:`write_table` wrote."""
+    """Read a table written by :func:`write_table`."""
     return pd.read_parquet(path) if Path(path).suffix == ".parquet" else pd.read_csv(path)

@@ -1,4 +1,4 @@
-"""A job's quiet log in a file; on the screen a progress bar and one line at the end."""
+"""A quiet log file per job; on the screen, a progress bar and a one-line summary."""
 
 import contextlib
 import logging
@@ -6,8 +6,9 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -15,8 +16,8 @@ _screen = sys.stderr
 
 
 @contextlib.contextmanager
-def logged_to(path: str) -> Iterator[None]:
-    """Send everything that is printed, by native code too, to ``path``; an uncaught error lands there as well."""
+def logged_to(path: str) -> Generator[None]:
+    """Redirect all output, including that of native code, to ``path``; an uncaught error is logged there too."""
     global _screen
     _screen = os.fdopen(os.dup(2), "w")
     sys.stdout.flush()
@@ -36,18 +37,18 @@ def logged_to(path: str) -> Iterator[None]:
 
 
 def log_to_stderr() -> None:
-    """Have the library's log, and warnings, go where this process's errors go."""
+    """Send the library's log messages and Python's warnings to this process's stderr."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", force=True)
     logging.captureWarnings(True)
 
 
-def progress(items: Iterable, description: str, unit: str, total: int | None = None, initial: int = 0) -> tqdm:
-    """A progress bar around ``items`` on the screen, where that is a terminal; nothing elsewhere."""
+def progress(items: Iterable[Any], description: str, unit: str, total: int | None = None, initial: int = 0) -> tqdm:
+    """Wrap ``items`` in a progress bar if the screen is a terminal; otherwise show nothing."""
     return tqdm(items, description, total=total, initial=initial, unit=unit, file=_screen, disable=None, leave=False)
 
 
 def summary(text: str) -> None:
-    """One line on the screen and in the log: what this job made."""
+    """Print and log one line: what this job produced."""
     logging.info(text)
     if not os.path.sameopenfile(_screen.fileno(), 2):
         print(text, file=_screen, flush=True)

@@ -1,4 +1,4 @@
-"""Digests of code, settings and files: what decides whether a result is still valid."""
+"""Digests of code, settings and files: they decide whether a result is still valid."""
 
 import ast
 import hashlib
@@ -7,12 +7,12 @@ from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent
-NO_PART_OF_RESULTS = {"logs.py"}
-"""Modules that only talk to the screen and the log."""
+EXCLUDED_MODULES = {"logs.py"}
+"""Modules that only affect the screen and the log, and so never a result."""
 
 
 def digest(content: object) -> str:
-    """SHA-256 (hex) of JSON content, whatever the order of its keys."""
+    """SHA-256 (hex) of JSON content, regardless of the order of its keys."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -23,38 +23,38 @@ def file_digest(path: str | Path) -> str:
 
 
 def code_version(script: str | Path, *modules: str) -> str:
-    """Digest of the code that a script runs: its own and that of every module it imports from this package.
+    """Digest of a script's code and of every module that it imports from this package, directly or indirectly.
 
     Args:
         script: path of the script.
-        modules: further modules that it finds by name at run time, below the package
+        modules: further modules below the package that it loads by name at run time
             (``losses.triplet``).
 
-    Comments, docstrings and layout do not count, nor do files' times: only the syntax
-    trees. Imports are followed through the package.
+    Only the syntax trees count: comments, docstrings, layout and file times do not.
     """
-    wanted, seen = [Path(script), *(_module_path(module.split(".")) for module in modules)], {}
-    while wanted:
-        path = wanted.pop()
-        if path not in seen and path.name not in NO_PART_OF_RESULTS:
+    pending, seen = [Path(script), *(_plugin_path(module) for module in modules)], {}
+    while pending:
+        path = pending.pop()
+        if path not in seen and path.name not in EXCLUDED_MODULES:
             seen[path], imported = _parsed(path)
-            wanted += imported
+            pending += imported
     return digest(sorted(seen.values()))[:16]
 
 
 @cache
 def _parsed(path: Path) -> tuple[str, tuple[Path, ...]]:
+    """A file's syntax tree as text, without docstrings, and the files that it imports from this package."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     imported = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            imported += [_package_path(alias.name) for alias in node.names]
+            imported += [_imported_path(alias.name) for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            imported.append(_package_path(node.module))
-            imported += [_package_path(f"{node.module}.{alias.name}") for alias in node.names]
+            imported.append(_imported_path(node.module))
+            imported += [_imported_path(f"{node.module}.{alias.name}") for alias in node.names]
         body = getattr(node, "body", None)
-        if isinstance(body, list):  # the docstring, wherever one can stand, and strings that stand as comments
-            node.body = [each for each in body if not _is_string(each)] or [ast.Pass()]
+        if isinstance(body, list):  # drop docstrings, and strings that serve as comments
+            vars(node)["body"] = [each for each in body if not _is_string(each)] or [ast.Pass()]
     return f"{path.name} {ast.dump(tree)}", tuple(path for path in imported if path)
 
 
@@ -62,9 +62,17 @@ def _is_string(node: ast.AST) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
-def _package_path(name: str) -> Path | None:
+def _imported_path(name: str) -> Path | None:
+    """The file of a module of this package; None for other packages and for names that are not modules."""
     top, *parts = name.split(".")
     return _module_path(parts) if top == PACKAGE.name else None
+
+
+def _plugin_path(module: str) -> Path:
+    path = _module_path(module.split("."))
+    if path is None:
+        raise ValueError(f"{PACKAGE.name} has no module {module}")
+    return path
 
 
 def _module_path(parts: list[str]) -> Path | None:

@@ -1,85 +1,104 @@
-"""Losses, networks and data sources are found by name: one file each, nothing to register.
+"""Plug-ins (losses, networks, data sources, detectors) are found by name: one file each, nothing to register.
 
-A room is a package whose modules each define one class under the room's entry name
-(:data:`ENTRY`). A module is imported only when asked for, so that one method's file
-is no part of another method's result. :func:`arguments` reads a class's settings
-from its source text, so that a configuration is checked without importing torch.
+A plug-in package has a base class (:data:`PLUGIN_CLASS`), and each of its plug-in
+modules defines one public class derived from it, under a name of its own
+(``ArcFaceLoss``). A module is imported only when it is used, so that the file of one
+method is not part of another method's result. :func:`arguments` reads a class's
+settings from its source text, so that a configuration is checked without importing
+torch.
 """
 
 import ast
 import difflib
 import importlib
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
-ENTRY = {"losses": "Loss", "networks": "Network", "faces.sources": "Source", "faces.detectors": "Detector"}
-"""Room (package below ``triplet_distillation``) to the name of the class that each of its files defines."""
+PLUGIN_CLASS = {"losses": "Loss", "networks": "Network", "faces.sources": "Source", "faces.detectors": "Detector"}
+"""Plug-in package (below ``triplet_distillation``) to the base class of its plug-ins."""
 
 REQUIRED = object()
 """Marks an argument without a default in :func:`arguments`."""
 
 
-def room_folder(room: str) -> Path:
-    return Path(__file__).parent.joinpath(*room.split("."))
+def package_folder(package: str) -> Path:
+    """The folder of a plug-in package."""
+    return Path(__file__).parent.joinpath(*package.split("."))
 
 
-def names(room: str) -> list[str]:
-    """Names of the modules in ``room`` that define its entry class, sorted."""
-    return sorted(path.stem for path in room_folder(room).glob("[!_]*.py") if _entry_class(path, ENTRY[room]))
+def names(package: str) -> list[str]:
+    """Names of the plug-ins in ``package`` (their modules), sorted."""
+    paths = package_folder(package).glob("[!_]*.py")
+    return sorted(path.stem for path in paths if _plugin_class(path, PLUGIN_CLASS[package]))
 
 
-def nearest(name: str, allowed) -> str:
+def suggest(name: object, allowed: Iterable[object]) -> str:
     """A hint such as `` Did you mean 'margin'?``, or an empty string."""
-    match = difflib.get_close_matches(str(name), [str(a) for a in allowed], n=1, cutoff=0.5)
+    match = difflib.get_close_matches(str(name), [str(each) for each in allowed], n=1, cutoff=0.5)
     return f" Did you mean {match[0]!r}?" if match else ""
 
 
-def load(room: str, name: str) -> type:
-    """The entry class of module ``name`` in ``room``.
+def load(package: str, name: str) -> Any:
+    """Import plug-in ``name`` of ``package`` and return its class.
 
     Raises:
-        KeyError: no such module; the message lists those there are.
+        KeyError: there is no such plug-in; the message lists those that exist.
     """
-    if name not in names(room):
-        raise KeyError(
-            f"no {ENTRY[room].lower()} named {name!r}: {room} has {', '.join(names(room))}.{nearest(name, names(room))}"
-        )
-    return getattr(importlib.import_module(f"{__package__}.{room}.{name}"), ENTRY[room])
+    known = names(package)
+    if name not in known:
+        kind = PLUGIN_CLASS[package].lower()
+        raise KeyError(f"no {kind} named {name!r}: {package} has {', '.join(known)}.{suggest(name, known)}")
+    module = importlib.import_module(f"{__package__}.{package}.{name}")
+    return getattr(module, _class_of(package, name).name)
 
 
-def arguments(room: str, name: str) -> dict[str, tuple[str, object]]:
-    """Settings that the entry class of ``room``/``name`` takes: name to (annotation, default or REQUIRED).
+def arguments(package: str, name: str) -> dict[str, tuple[str, Any]]:
+    """Settings of plug-in ``name``: each maps to (annotation, default or :data:`REQUIRED`).
 
     Settings are the keyword-only arguments of ``__init__``; what the program itself
-    passes (number of classes, embedding size) is positional.
+    passes (a loss's context) is positional.
     """
-    initialiser = next(
-        node
-        for node in _entry_class(room_folder(room) / f"{name}.py", ENTRY[room]).body
-        if isinstance(node, ast.FunctionDef) and node.name == "__init__"
+    initializer = next(
+        node for node in _class_of(package, name).body if isinstance(node, ast.FunctionDef) and node.name == "__init__"
     )
     found = {}
-    for argument, default in zip(initialiser.args.kwonlyargs, initialiser.args.kw_defaults, strict=True):
+    for argument, default in zip(initializer.args.kwonlyargs, initializer.args.kw_defaults, strict=True):
         annotation = ast.unparse(argument.annotation) if argument.annotation else ""
         found[argument.arg] = (annotation, REQUIRED if default is None else ast.literal_eval(default))
     return found
 
 
-def _entry_class(path: Path, entry: str) -> ast.ClassDef | None:
+def attribute(package: str, name: str, key: str, default: Any = REQUIRED) -> Any:
+    """A literal class attribute of a plug-in (such as a loss's ``requires``), read from its source text.
+
+    Raises:
+        KeyError: the class does not set it, and no default is given.
+    """
+    found = _class_of(package, name)
+    for node in found.body:
+        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == key for t in node.targets):
+            return ast.literal_eval(node.value)
+    if default is not REQUIRED:
+        return default
+    raise KeyError(f"class {found.name} in {package.replace('.', '/')}/{name}.py does not define {key!r}")
+
+
+def _class_of(package: str, name: str) -> ast.ClassDef:
+    found = _plugin_class(package_folder(package) / f"{name}.py", PLUGIN_CLASS[package])
+    if found is None:
+        raise KeyError(f"{package.replace('.', '/')}/{name}.py has no class derived from {PLUGIN_CLASS[package]}")
+    return found
+
+
+def _plugin_class(path: Path, base: str) -> ast.ClassDef | None:
+    """The public class in a file that names ``base`` as its base class."""
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.ClassDef) and node.name == entry:
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_") and base in map(_last_name, node.bases):
             return node
     return None
 
 
-def attribute(room: str, name: str, wanted: str, default: object = REQUIRED) -> object:
-    """A literal class attribute of an entry class (such as a loss's ``needs``), read from its source text.
-
-    Raises:
-        KeyError: the class does not set it, and there is no default.
-    """
-    for node in _entry_class(room_folder(room) / f"{name}.py", ENTRY[room]).body:
-        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == wanted for t in node.targets):
-            return ast.literal_eval(node.value)
-    if default is not REQUIRED:
-        return default
-    raise KeyError(f"class {ENTRY[room]} in {room.replace('.', '/')}/{name}.py does not say what {wanted!r} is")
+def _last_name(node: ast.expr) -> str:
+    """``Loss`` for both ``Loss`` and ``losses.Loss``."""
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""

@@ -1,5 +1,6 @@
 """The exported model: the same embeddings, everything that its use needs in its metadata, an honest card."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -12,23 +13,35 @@ from conftest import make_faces
 
 from triplet_distillation.deployment import export as exporting
 from triplet_distillation.deployment.model import Model
-from triplet_distillation.evaluation.verification import roc, threshold_at_fmr
+from triplet_distillation.evaluation.verification import VerificationMetrics, roc, threshold_at_far
 from triplet_distillation.faces import align, store
 from triplet_distillation.faces.acquire import open_source
 from triplet_distillation.files import read_json, write_json, write_table
 from triplet_distillation.networks import weights
+from triplet_distillation.settings import ExportSettings
 
 NETWORK = {"architecture": "mobilefacenet", "width": 0.125, "embedding_size": 16}
-SETTINGS = {
-    "fmr": [0.1, 0.01, 0.001],
-    "opset": 18,
-    "parity_faces": 64,
-    "mirror": "concatenate",
-    "title": "A test",
-    "benchmarks": {"unseen": "Unseen people"},
-    "teacher_licence": "",
-}
-FIGURES = {"unseen": {"accuracy": 0.9, "auc": 0.95, "equal_error_rate": 0.1, "pairs": 3000}}
+SETTINGS = ExportSettings(
+    far=[0.1, 0.01, 0.001],
+    opset=18,
+    parity_faces=64,
+    flip="concatenate",
+    title="A test",
+    benchmarks={"unseen": "Unseen people"},
+    teacher_license="",
+)
+METRICS = VerificationMetrics(
+    accuracy=0.9,
+    accuracy_std=0.01,
+    thresholds=[0.3],
+    auc=0.95,
+    equal_error_rate=0.1,
+    tar_at_far={},
+    pairs=3000,
+    genuine=1000,
+    impostor=2000,
+    folds=2,
+)
 RANDOM = np.random.default_rng(1)
 
 
@@ -40,21 +53,19 @@ def exported(tmp_path_factory):
     network = weights.create(NETWORK)
     provenance = {"study": "test", "model": "student", "seed": 0, "digest": "d"}
     weights.save(folder / "weights.safetensors", network, NETWORK, provenance)
-    metadata = {"origin": "made up", "licence": "none", "citation": "nobody", "template": "t", "detector": "d"}
+    metadata = {"origin": "made up", "license": "none", "citation": "nobody", "template": "t", "detector": "d"}
     store.write(folder / "store.arrow", make_faces(20, 5), metadata)
     scores = pd.DataFrame({"score": RANDOM.normal(size=3000).astype(np.float32), "same": np.arange(3000) < 1000})
     write_table(folder / "scores.parquet", scores.assign(benchmark="unseen"))
-    write_json(folder / "figures.json", FIGURES)
-    exporting.export(
-        "slim",
-        str(folder / "weights.safetensors"),
-        str(folder / "scores.parquet"),
-        str(folder / "figures.json"),
-        str(folder / "store.arrow"),
-        str(folder / "weights.safetensors"),
-        SETTINGS,
-        folder / "out",
+    write_json(folder / "metrics.json", {"unseen": dataclasses.asdict(METRICS)})
+    files = exporting.StudentFiles(
+        weights=str(folder / "weights.safetensors"),
+        scores=str(folder / "scores.parquet"),
+        metrics=str(folder / "metrics.json"),
+        store=str(folder / "store.arrow"),
+        teacher=str(folder / "weights.safetensors"),
     )
+    exporting.export("slim", files, SETTINGS, folder / "out")
     return folder
 
 
@@ -74,12 +85,12 @@ def test_the_model_stands_alone(exported):
     metadata = {key: json.loads(value) for key, value in session.get_modelmeta().custom_metadata_map.items()}
     assert metadata["input"] == {
         "input_size": [112, 112],
-        "colour_order": "RGB",
+        "color_order": "RGB",
         "pixel_mean": 127.5,
         "pixel_scale": 128.0,
     }
-    assert metadata["training_data"]["licence"] == "none"
-    assert [entry["fmr"] for entry in metadata["thresholds"]] == [0.1, 0.01, 0.001]
+    assert metadata["training_data"]["license"] == "none"
+    assert [entry["far"] for entry in metadata["thresholds"]] == [0.1, 0.01, 0.001]
 
 
 def test_the_model_names_no_path_of_this_machine(exported):
@@ -100,23 +111,23 @@ def test_onnx_and_safetensors_embed_alike(exported):
 
 def test_the_card_says_which_thresholds_the_data_do_not_support(exported):
     card = (exported / "out" / "README.md").read_text()
-    assert "| Unseen people | 0.001 | not supported: 2000 impostor pairs, 10000 are needed |" in card
+    assert "| Unseen people | 0.001 | not available: 2000 impostor pairs, but 10000 are required |" in card
     assert "| Unseen people | 90.00 | 0.9500 | 10.00 | 3000 |" in card
-    assert "licence: none; nobody" in card
+    assert "license: none; nobody" in card
     threshold = Model(exported / "out" / "model.onnx").metadata["thresholds"][1]["threshold"]
     assert f"| Unseen people | 0.01 | {threshold:.4f} |" in card
 
 
 def test_a_threshold_lets_through_just_its_rate():
     impostors = RANDOM.normal(size=2000)
-    for rate in (0.1, 0.01, 0.0055):
-        assert (impostors >= threshold_at_fmr(impostors, rate)).mean() == pytest.approx(rate)
-    assert threshold_at_fmr(impostors, 0.004) is None
+    for far in (0.1, 0.01, 0.0055):
+        assert (impostors >= threshold_at_far(impostors, far)).mean() == pytest.approx(far)
+    assert threshold_at_far(impostors, 0.004) is None
     with_ties = np.repeat([0.9, 0.5, 0.1], [5, 20, 975])
-    assert (with_ties >= threshold_at_fmr(with_ties, 0.01)).mean() == 0.005
+    assert (with_ties >= threshold_at_far(with_ties, 0.01)).mean() == 0.005
     scores = np.concatenate([impostors, impostors + 1])
     curve = roc(scores, np.arange(4000) >= 2000)
-    assert curve.far[curve.far <= 0.01].max() == (impostors >= threshold_at_fmr(impostors, 0.01)).mean()
+    assert curve.far[curve.far <= 0.01].max() == (impostors >= threshold_at_far(impostors, 0.01)).mean()
 
 
 def test_a_model_that_differs_is_not_exported(exported, monkeypatch):
@@ -130,10 +141,12 @@ def test_a_model_that_differs_is_not_exported(exported, monkeypatch):
 def test_parity_on_five_hundred_real_faces(datasets, tmp_path):
     pack = datasets / "packs" / "faces_lfw_112x112"
     source = open_source({"source": "insightface_training", "path": str(pack)})
-    align.store_as_it_is(source.faces(pack), {}, tmp_path / "store.arrow")
+    align.copy_aligned_faces(source.faces(pack), {}, tmp_path / "store.arrow")
     torch.manual_seed(0)
-    network = weights.create({"architecture": "mobilefacenet", "stem": 32, "stages": [40, 96, 96, 96, 96], "last": 448})
-    exporting.write_onnx(network, {"mirror": "add"}, 18, tmp_path / "model.onnx")
+    network = weights.create(
+        {"architecture": "mobilefacenet", "stem": 32, "stages": [40, 96, 96, 96, 96], "last_channels": 448}
+    )
+    exporting.write_onnx(network, {"flip": "add"}, 18, tmp_path / "model.onnx")
     faces = store.FaceStore(tmp_path / "store.arrow")
     rows = np.linspace(0, len(faces) - 1, 500).astype(int)
     compared = exporting.parity(network, Model(tmp_path / "model.onnx"), faces, rows)

@@ -1,4 +1,4 @@
-"""An exported model on ORL photographs, from Python and from the command line."""
+"""An exported model on ORL images, from Python and from the command line."""
 
 import re
 
@@ -12,21 +12,21 @@ from triplet_distillation.deployment.export import write_onnx
 from triplet_distillation.deployment.model import Model, compare
 from triplet_distillation.faces import align
 from triplet_distillation.faces.acquire import open_source
-from triplet_distillation.faces.detectors.mtcnn import Detector
-from triplet_distillation.faces.photographs import read_photograph
+from triplet_distillation.faces.detectors.mtcnn import MTCNNDetector
+from triplet_distillation.faces.images import read_image
 from triplet_distillation.faces.sources import Downloads
 from triplet_distillation.files import read_table
 from triplet_distillation.networks import weights
 
 THRESHOLDS = [
-    {"benchmark": "unseen", "fmr": 0.1, "threshold": 0.3, "impostors": 500},
-    {"benchmark": "unseen", "fmr": 0.01, "threshold": None, "impostors": 500},
+    {"benchmark": "unseen", "far": 0.1, "threshold": 0.3, "impostors": 500},
+    {"benchmark": "unseen", "far": 0.01, "threshold": None, "impostors": 500},
 ]
 
 
 @pytest.fixture(scope="module")
-def photographs(tmp_path_factory):
-    """Three ORL photographs: two of one person, one of another."""
+def images(tmp_path_factory):
+    """Three ORL images: two of one person, one of another."""
     folder = tmp_path_factory.mktemp("orl")
     found = open_source({"source": "orl"}).acquire(folder, Downloads(folder / "downloads", None))
     return [folder / found[index].path for index in (0, 1, 10)]
@@ -38,38 +38,38 @@ def model(tmp_path_factory):
     torch.manual_seed(0)
     network = weights.create({"architecture": "mobilefacenet", "width": 0.25, "embedding_size": 32})
     path = tmp_path_factory.mktemp("model") / "model.onnx"
-    write_onnx(network, {"mirror": "concatenate", "thresholds": THRESHOLDS}, 18, path)
+    write_onnx(network, {"flip": "concatenate", "thresholds": THRESHOLDS}, 18, path)
     return path
 
 
-def test_compare_aligns_embeds_and_scores(photographs, model):
-    detector = Detector()
+def test_compare_aligns_embeds_and_scores(images, model):
+    detector = MTCNNDetector()
     faces = []
-    for path in photographs:
-        pixels = read_photograph(path)
-        faces.append(align.align(pixels, detector.detect([pixels])[0]).face)
+    for path in images:
+        pixels = read_image(path)
+        faces.append(align.align_face(pixels, detector.detect([pixels])[0]).pixels)
     embeddings = Model(model).embed(np.stack(faces))
     for other in (1, 2):
-        found = compare(Model(model), photographs[0], photographs[other])
+        found = compare(Model(model), images[0], images[other])
         assert found.score == pytest.approx(float(embeddings[0] @ embeddings[other]), abs=1e-5)
-        assert (found.threshold, found.fmr, found.benchmark) == (0.3, 0.1, "unseen")
+        assert (found.threshold, found.far, found.benchmark) == (0.3, 0.1, "unseen")
 
 
-def test_the_command_line_answers(photographs, model, capsys):
+def test_the_command_line_answers(images, model, capsys):
     for other in (0, 1, 2):
-        assert main(["compare", str(model), str(photographs[0]), str(photographs[other])]) == 0
+        assert main(["compare", str(model), str(images[0]), str(images[other])]) == 0
         said = capsys.readouterr().out
         score = float(said.split()[1].rstrip(","))
-        assert said.strip().endswith("the same person" if score >= 0.3 else "two people")
-        assert "threshold 0.3000 at a false match rate of 0.1 (unseen)" in said
+        assert said.strip().endswith("same person" if score >= 0.3 else "different people")
+        assert "threshold 0.3000 at a false accept rate of 0.1 (unseen)" in said
         if other == 0:
             assert score == pytest.approx(1, abs=1e-4)
 
 
-def test_embed_writes_a_table_that_leaves_nothing_out(photographs, model, tmp_path, capsys):
-    folder = tmp_path / "photographs"
+def test_embed_writes_a_table_that_leaves_nothing_out(images, model, tmp_path, capsys):
+    folder = tmp_path / "images"
     (folder / "deep").mkdir(parents=True)
-    Image.open(photographs[0]).save(folder / "deep" / "a.png")
+    Image.open(images[0]).save(folder / "deep" / "a.png")
     Image.fromarray(np.zeros((90, 90, 3), np.uint8)).save(folder / "black.png")
     (folder / "text.jpg").write_text("no picture")
     output = tmp_path / "out.parquet"
@@ -79,7 +79,7 @@ def test_embed_writes_a_table_that_leaves_nothing_out(photographs, model, tmp_pa
     assert table.outcome.to_dict() == {"black.png": "no face", "deep/a.png": "one face", "text.jpg": "unreadable"}
     assert np.linalg.norm(table.embedding["deep/a.png"]) == pytest.approx(1, abs=1e-5)
     assert table.embedding["black.png"] is None
-    assert "no image" in table.reason["text.jpg"]
+    assert "not an image" in table.reason["text.jpg"]
 
 
 @pytest.mark.parametrize(
@@ -87,15 +87,15 @@ def test_embed_writes_a_table_that_leaves_nothing_out(photographs, model, tmp_pa
     [
         (["compare", "{model}", "{black}", "{face}"], "no face was found in .*black.png"),
         (["compare", "{model}", "missing.jpg", "{face}"], "missing.jpg"),
-        (["compare", "{model}", "{face}", "{face}", "--fmr", "0.01"], "no threshold at a false match rate of 0.01"),
+        (["compare", "{model}", "{face}", "{face}", "--far", "0.01"], "no threshold at a false accept rate of 0.01"),
         (["compare", "missing.onnx", "{face}", "{face}"], "there is no model at missing.onnx"),
-        (["embed", "{model}", "{empty}"], "has no photographs"),
+        (["embed", "{model}", "{empty}"], "has no images"),
     ],
 )
-def test_what_cannot_be_answered_is_told(arguments, message, photographs, model, tmp_path, capsys):
+def test_what_cannot_be_answered_is_told(arguments, message, images, model, tmp_path, capsys):
     Image.fromarray(np.zeros((90, 90, 3), np.uint8)).save(tmp_path / "black.png")
     (tmp_path / "empty").mkdir()
-    places = {"model": model, "black": tmp_path / "black.png", "face": photographs[0], "empty": tmp_path / "empty"}
+    places = {"model": model, "black": tmp_path / "black.png", "face": images[0], "empty": tmp_path / "empty"}
     assert main([argument.format(**places) for argument in arguments]) == 1
     assert re.search(message, capsys.readouterr().err)
 

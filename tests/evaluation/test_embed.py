@@ -1,14 +1,15 @@
-"""Embeddings of faces and mirrored faces, and how they are combined."""
+"""Embeddings of faces and mirrored faces, and how they are fused."""
 
 import numpy as np
 import pytest
 import torch
 
-from triplet_distillation.evaluation.embed import combine, embed
+from triplet_distillation.evaluation.embed import embed, fuse
 from triplet_distillation.evaluation.teacher_cache import write_cache
 from triplet_distillation.faces.store import FaceStore
 from triplet_distillation.files import read_json
 from triplet_distillation.networks import weights
+from triplet_distillation.settings import ExecutionSettings
 
 NETWORK = {"architecture": "mobilefacenet", "width": 0.125, "embedding_size": 8}
 
@@ -27,37 +28,37 @@ def test_image_and_mirrored_image_one_by_one(small_store):
             assert np.allclose(embedding, expected, atol=1e-5)
 
 
-@pytest.mark.parametrize(("mirror", "size"), [("concatenate", 6), ("add", 3), ("none", 3)])
-def test_combine(mirror, size):
+@pytest.mark.parametrize(("flip", "size"), [("concatenate", 6), ("add", 3), ("none", 3)])
+def test_fuse(flip, size):
     both = np.random.default_rng(0).normal(size=(5, 2, 3))
-    combined = combine(both, mirror)
-    assert combined.shape == (5, size)
-    assert np.allclose(np.linalg.norm(combined, axis=1), 1)
-    expected = {"concatenate": both.reshape(5, 6), "add": both[:, 0] + both[:, 1], "none": both[:, 0]}[mirror]
-    assert np.allclose(combined * np.linalg.norm(expected, axis=1, keepdims=True), expected)
+    fused = fuse(both, flip)
+    assert fused.shape == (5, size)
+    assert np.allclose(np.linalg.norm(fused, axis=1), 1)
+    expected = {"concatenate": both.reshape(5, 6), "add": both[:, 0] + both[:, 1], "none": both[:, 0]}[flip]
+    assert np.allclose(fused * np.linalg.norm(expected, axis=1, keepdims=True), expected)
 
 
 def test_unknown_way_to_combine():
     with pytest.raises(ValueError, match="concatenate, add, none"):
-        combine(np.ones((1, 2, 3)), "concat")
+        fuse(np.ones((1, 2, 3)), "concat")
 
 
 def test_the_teachers_cache_says_whose_it_is(small_store, tmp_path):
     network = weights.create(NETWORK)
     weights.save(tmp_path / "w.safetensors", network, NETWORK, {"study": "test"})
-    execution = {"threads": 1, "device": "cpu"}
+    execution = ExecutionSettings(threads=1, device="cpu")
     write_cache(tmp_path / "w.safetensors", small_store, execution, tmp_path / "e.npy", tmp_path / "e.json")
     cached, sidecar = np.load(tmp_path / "e.npy", mmap_mode="r"), read_json(tmp_path / "e.json")
     assert cached.shape == (30, 2, 8)
     assert np.allclose(np.linalg.norm(cached, axis=2), 1, atol=1e-5)
-    assert sidecar["normalised"] is True
-    assert sidecar["input"]["colour_order"] == "RGB"
+    assert sidecar["normalized"] is True
+    assert sidecar["input"]["color_order"] == "RGB"
     assert sidecar["store"] == {"origin": "made up", "checksum": "0"}
 
 
 def test_a_gpu_that_is_not_there_is_named(small_store, tmp_path):
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
-    execution = {"threads": 1, "device": "cuda"}
+    execution = ExecutionSettings(threads=1, device="cuda")
     with pytest.raises(RuntimeError, match=r"execution\.device is cuda"):
         write_cache("w", small_store, execution, tmp_path / "e.npy", tmp_path / "e.json")

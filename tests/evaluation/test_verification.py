@@ -53,9 +53,9 @@ def test_a_separable_threshold_lies_in_the_middle():
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_accuracy_by_folds_by_hand(seed):
+def test_k_fold_accuracy_by_hand(seed):
     scores, same, folds = data(seed)
-    found = verification.accuracy_by_folds(scores, same, folds)
+    found = verification.k_fold_accuracy(scores, same, folds)
     for fold, accuracy, threshold in zip(range(5), found.accuracies, found.thresholds):
         inside = folds == fold
         assert ((scores[~inside] >= threshold) == same[~inside]).mean() == best_accuracy(scores[~inside], same[~inside])
@@ -65,14 +65,14 @@ def test_accuracy_by_folds_by_hand(seed):
 
 def test_one_fold_has_no_threshold():
     with pytest.raises(ValueError, match="at least two folds"):
-        verification.accuracy_by_folds(np.zeros(4), np.array([0, 1, 0, 1], bool), np.zeros(4, int))
+        verification.k_fold_accuracy(np.zeros(4), np.array([0, 1, 0, 1], bool), np.zeros(4, int))
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_auc_is_the_probability_that_genuine_scores_higher(seed):
     scores, same, _ = data(seed, digits=1)
     wins = [(g > i) + 0.5 * (g == i) for g in scores[same] for i in scores[~same]]
-    assert verification.area_under(verification.roc(scores, same)) == pytest.approx(np.mean(wins))
+    assert verification.area_under_curve(verification.roc(scores, same)) == pytest.approx(np.mean(wins))
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -101,15 +101,15 @@ def test_tar_at_far_only_where_impostors_support_it():
     assert verification.tar_at_far(curve, 0.001, 1000) is None
 
 
-def test_evaluate_gives_every_figure():
+def test_evaluate_returns_all_metrics():
     scores, same, folds = data(1)
     pairs = pd.DataFrame({"a": 0, "b": 1, "same": same, "fold": folds})
-    figures, correct = verification.evaluate(scores, pairs, [0.5, 0.0001])
-    assert figures["pairs"] == 120
-    assert figures["genuine"] + figures["impostor"] == 120
-    assert figures["tar_at_far"]["0.0001"] is None
-    assert 0 < figures["tar_at_far"]["0.5"] <= 1
-    assert figures["accuracy"] == pytest.approx(np.mean([correct[folds == fold].mean() for fold in range(5)]))
+    metrics, correct = verification.evaluate(scores, pairs, [0.5, 0.0001])
+    assert metrics.pairs == 120
+    assert metrics.genuine + metrics.impostor == 120
+    assert metrics.tar_at_far["0.0001"] is None
+    assert 0 < metrics.tar_at_far["0.5"] <= 1
+    assert metrics.accuracy == pytest.approx(np.mean([correct[folds == fold].mean() for fold in range(5)]))
 
 
 def test_pair_scores_are_cosines():

@@ -1,4 +1,4 @@
-"""Alignment against known transforms, and the choice among several faces."""
+"""Alignment against known transforms, and the choice dist several faces."""
 
 import cv2
 import numpy as np
@@ -6,8 +6,8 @@ import pytest
 
 from triplet_distillation.faces import align, store
 from triplet_distillation.faces.align import TEMPLATE
-from triplet_distillation.faces.detectors import Detection
-from triplet_distillation.faces.sources import Photograph
+from triplet_distillation.faces.detectors import Detection, Detector
+from triplet_distillation.faces.sources import SourceImage
 
 
 def transform(angle, scale, shift):
@@ -37,20 +37,20 @@ def test_similarity_is_the_least_squares_solution():
     assert np.allclose(align.similarity(points, TEMPLATE), [[a, -b, tx], [b, a, ty]])
 
 
-def test_never_mirrors():
-    mirrored = TEMPLATE * (-1, 1)
-    matrix = align.similarity(mirrored, TEMPLATE)[:, :2]
+def test_never_flips():
+    flipped = TEMPLATE * (-1, 1)
+    matrix = align.similarity(flipped, TEMPLATE)[:, :2]
     assert np.linalg.det(matrix) > 0
 
 
 def test_warp_brings_landmarks_to_the_template():
-    """Bright dots at known landmarks of a photograph land on the template's points."""
+    """Bright dots at known landmarks of a image land on the template's points."""
     matrix = transform(0.3, 2.0, (80, 60))
     landmarks = apply(matrix, TEMPLATE)
-    photograph = np.zeros((420, 420, 3), np.uint8)
+    image = np.zeros((420, 420, 3), np.uint8)
     for x, y in landmarks:
-        cv2.circle(photograph, (round(x), round(y)), 5, (255, 255, 255), -1)
-    face = align.warp(photograph, landmarks)
+        cv2.circle(image, (round(x), round(y)), 5, (255, 255, 255), -1)
+    face = align.warp(image, landmarks)
     assert face.shape == (112, 112, 3)
     for x, y in TEMPLATE:
         column, row = round(x), round(y)
@@ -71,30 +71,30 @@ def test_of_several_faces_the_large_and_central_one():
     assert align.choose([small, corner], 110, 110) is small
 
 
-def test_flags():
-    photograph = np.full((90, 60, 3), 7, np.uint8)
-    nothing = align.align(photograph, [])
-    assert nothing.flag == store.NO_FACE
-    assert nothing.face.shape == (112, 112, 3)
+def test_detection_status():
+    image = np.full((90, 60, 3), 7, np.uint8)
+    nothing = align.align_face(image, [])
+    assert nothing.detection_status == store.NO_FACE
+    assert nothing.pixels.shape == (112, 112, 3)
     assert np.isnan(nothing.landmarks).all()
-    assert align.align(photograph, [detection(0, 0, 9, 9)]).flag == store.ONE_FACE
-    assert align.align(photograph, [detection(0, 0, 9, 9)] * 2).flag == store.SEVERAL_FACES
+    assert align.align_face(image, [detection(0, 0, 9, 9)]).detection_status == store.ONE_FACE
+    assert align.align_face(image, [detection(0, 0, 9, 9)] * 2).detection_status == store.SEVERAL_FACES
 
 
 def test_an_unreadable_photograph_is_listed_not_stored(tmp_path, monkeypatch):
-    class Blind:
+    class Blind(Detector):
         description = "finds nothing"
 
-        def detect(self, photographs):
-            return [[] for _ in photographs]
+        def detect(self, images):
+            return [[] for _ in images]
 
-    monkeypatch.setattr(align.registry, "load", lambda room, name: Blind)
+    monkeypatch.setattr(align.registry, "load", lambda package, name: Blind)
     cv2.imwrite(str(tmp_path / "good.png"), np.zeros((50, 40, 3), np.uint8))
     (tmp_path / "bad.png").write_text("no picture")
     (tmp_path / "empty.png").touch()
-    photographs = [Photograph(name, "p") for name in ("good.png", "bad.png", "empty.png", "missing.png")]
-    settings = {"engine": "blind", "batch_size": 2, "shards": 1}
-    table = align.build_store(photographs, {"p": 0}, tmp_path, settings, {}, tmp_path / "s.arrow")
+    images = [SourceImage(name, "p") for name in ("good.png", "bad.png", "empty.png", "missing.png")]
+    settings = {"detector": "blind", "batch_size": 2, "shards": 1}
+    table = align.build_store(images, {"p": 0}, tmp_path, settings, {}, tmp_path / "s.arrow")
     assert dict(zip(table.path, table.outcome)) == {
         "good.png": "no face",
         "bad.png": "unreadable",

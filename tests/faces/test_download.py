@@ -17,13 +17,13 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
 class Server(http.server.BaseHTTPRequestHandler):
-    """Serves CONTENT; ``behaviour`` has one word for each request to come, then it behaves."""
+    """Serves CONTENT; ``behavior`` has one word for each request to come, then it behaves."""
 
-    behaviour: list[str] = []  # noqa: RUF012
+    behavior: list[str] = []  # noqa: RUF012
     requests: list[str] = []  # noqa: RUF012
 
     def do_GET(self):
-        kind = self.behaviour.pop(0) if self.behaviour else "good"
+        kind = self.behavior.pop(0) if self.behavior else "good"
         self.requests.append(self.headers.get("Range", ""))
         if kind in ("500", "404"):
             return self.send_error(int(kind))
@@ -45,7 +45,7 @@ class Server(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def address():
-    Server.behaviour, Server.requests = [], []
+    Server.behavior, Server.requests = [], []
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Server)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -76,25 +76,25 @@ def test_a_file_that_is_there_but_wrong_is_replaced(address, tmp_path):
 
 
 def test_a_server_that_closes_midway_is_asked_for_the_rest(address, tmp_path):
-    Server.behaviour = ["closes", "closes"]
+    Server.behavior = ["closes", "closes"]
     assert get(address, tmp_path).read_bytes() == CONTENT
     third = len(CONTENT) // 3
     assert Server.requests[:2] == ["", f"bytes={third}-"]
 
 
 def test_a_server_that_knows_no_ranges_sends_all_again(address, tmp_path):
-    Server.behaviour = ["closes", "no ranges"]
+    Server.behavior = ["closes", "no ranges"]
     assert get(address, tmp_path).read_bytes() == CONTENT
 
 
 def test_errors_that_pass(address, tmp_path):
-    Server.behaviour = ["500", "500"]
+    Server.behavior = ["500", "500"]
     assert get(address, tmp_path).read_bytes() == CONTENT
 
 
 def test_what_is_unfinished_looks_unfinished_and_is_gone_on_with(address, tmp_path):
-    Server.behaviour = ["closes"]
-    with pytest.raises(DownloadError, match="the server closed after"):
+    Server.behavior = ["closes"]
+    with pytest.raises(DownloadError, match="the server closed the connection after"):
         get(address, tmp_path, tries=1)
     assert [path.name for path in tmp_path.iterdir()] == ["file.bin.part"]
     get(address, tmp_path)
@@ -105,16 +105,16 @@ def test_what_is_unfinished_looks_unfinished_and_is_gone_on_with(address, tmp_pa
     ("kind", "message"), [("500", "500"), ("404", "404"), ("html", "web page"), ("wrong", "SHA-256 is")]
 )
 def test_a_server_that_will_not_do(address, tmp_path, kind, message):
-    Server.behaviour = [kind] * 10
+    Server.behavior = [kind] * 10
     with pytest.raises(DownloadError, match=message) as error:
         get(address, tmp_path)
-    assert "by hand" in str(error.value)
+    assert "manually" in str(error.value)
     assert SHA256 in str(error.value)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_next_address_is_tried(address, tmp_path):
-    Server.behaviour = ["404"]
+    Server.behavior = ["404"]
     assert fetch([address, address], tmp_path / "file.bin", SHA256, wait=0.01).read_bytes() == CONTENT
 
 

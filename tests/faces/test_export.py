@@ -15,7 +15,7 @@ def exported(tmp_path):
     """A store whose identities are not in order and have a gap, its pack, and the pack's listing."""
     faces = make_faces(4, 3)
     mixed = [face._replace(label=face.label * 2) for face in (*faces[6:], *faces[:6])]
-    mixed[1] = mixed[1]._replace(flag=store.NO_FACE)
+    mixed[1] = mixed[1]._replace(detection_status=store.NO_FACE)
     store.write(tmp_path / "s.arrow", mixed, {})
     export.export_training_pack(tmp_path / "s.arrow", tmp_path / "pack")
     pack = insightface.TrainingPack(tmp_path / "pack")
@@ -37,7 +37,9 @@ def check(folder, listing):
 def test_a_pack_has_the_stores_bytes_identity_by_identity(exported):
     folder, faces, listing = exported
     pack = insightface.TrainingPack(folder / "pack")
-    expected = [face.image for label in (0, 2, 4, 6) for face in faces if face.label == label and face.flag == 0]
+    expected = [
+        face.image for label in (0, 2, 4, 6) for face in faces if face.label == label and face.detection_status == 0
+    ]
     assert [pack.record(number).content for number in pack.images] == expected
     assert [len(each) for each in pack.identity_ranges()] == [3, 3, 2, 3]
     assert check(folder, listing) == {"faces": 11, "identities": 4, "equal": True}
@@ -49,7 +51,7 @@ def test_a_pack_has_the_stores_bytes_identity_by_identity(exported):
         (5, "sha256", "0" * 64, "record 5"),
         (4, "label", 3, "record 4"),
         (2, "shape", "111x112x3", "record 2"),
-        (13, "second_label", 6, "identity 1"),
+        (13, "second_label", 6, "label 1"),
         (0, "label", 11, "record 0"),
     ],
 )

@@ -95,9 +95,9 @@ def test_reading_a_pack(pack, tmp_path):
         "from triplet_distillation.faces import acquire, align; "
         "settings = {'source': 'insightface_training', 'path': sys.argv[1]}; out = Path(sys.argv[2]); "
         "out.mkdir(exist_ok=True); nowhere = {'folder': 'downloads', 'mirror': ''}; "
-        "photographs, manifest, origin = (str(out / name) for name in ('photographs', 'm.csv', 'o.json')); "
-        "acquire.write_photographs(settings, photographs, nowhere, manifest, origin); "
-        "align.write_shard(photographs, manifest, origin, settings, {}, 0, "
+        "images, manifest, origin = (str(out / name) for name in ('images', 'm.csv', 'o.json')); "
+        "acquire.write_images(settings, images, nowhere, manifest, origin); "
+        "align.write_shard(align.AcquiredFiles(images, manifest, origin), settings, {}, 0, "
         "str(out / 's.arrow'), str(out / 's.csv'))"
     )
     killed_and_run_again(program, tmp_path, pack)
@@ -107,10 +107,10 @@ def test_alignment(tmp_path):
     program = (
         "from triplet_distillation.faces import acquire, align; settings = {'source': 'orl'}; out = Path(sys.argv[2]); "
         "out.mkdir(exist_ok=True); nowhere = {'folder': 'downloads', 'mirror': ''}; "
-        "photographs, manifest, origin = (str(out / name) for name in ('photographs', 'm.csv', 'o.json')); "
-        "acquire.write_photographs(settings, photographs, nowhere, manifest, origin); "
-        "align.write_shard(photographs, manifest, origin, settings, "
-        "{'engine': 'mtcnn', 'batch_size': 8, 'shards': 8}, 0, str(out / 's.arrow'), str(out / 's.csv'))"
+        "images, manifest, origin = (str(out / name) for name in ('images', 'm.csv', 'o.json')); "
+        "acquire.write_images(settings, images, nowhere, manifest, origin); "
+        "align.write_shard(align.AcquiredFiles(images, manifest, origin), settings, "
+        "{'detector': 'mtcnn', 'batch_size': 8, 'shards': 8}, 0, str(out / 's.arrow'), str(out / 's.csv'))"
     )
     killed_and_run_again(program, tmp_path, "")
 

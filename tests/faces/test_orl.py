@@ -7,7 +7,7 @@ import pytest
 
 from triplet_distillation.faces.acquire import acquire
 from triplet_distillation.faces.align import TEMPLATE, build_store, similarity
-from triplet_distillation.faces.sources import Photograph
+from triplet_distillation.faces.sources import SourceImage
 from triplet_distillation.faces.store import FaceStore
 
 CHECKSUM = "816a7150316c45fc1c8b9f5ced1460db7b643aaf81f21a2229312609ff7d282a"
@@ -15,31 +15,31 @@ CHECKSUM = "816a7150316c45fc1c8b9f5ced1460db7b643aaf81f21a2229312609ff7d282a"
 
 @pytest.fixture(scope="module")
 def acquired(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("orl") / "photographs"
+    folder = tmp_path_factory.mktemp("orl") / "images"
     return folder, *acquire({"source": "orl"}, folder, {"folder": "downloads", "mirror": ""})
 
 
-def test_forty_people_with_ten_photographs_each(acquired):
+def test_forty_people_with_ten_images_each(acquired):
     folder, manifest, origin = acquired
     assert manifest.groupby("identity").size().tolist() == [10] * 40
     assert origin["checksum"] == CHECKSUM
     first = manifest.iloc[0]
     assert hashlib.sha256((folder / first.path).read_bytes()).hexdigest() == first.sha256
-    assert "AT&T" in origin["licence"]
+    assert "AT&T" in origin["license"]
 
 
 def test_acquiring_again_replaces_what_was_there(acquired, tmp_path):
-    (tmp_path / "photographs").mkdir()
-    (tmp_path / "photographs" / "leftover.pgm").touch()
-    acquire({"source": "orl"}, tmp_path / "photographs", {"folder": "downloads", "mirror": ""})
-    assert not (tmp_path / "photographs" / "leftover.pgm").exists()
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "leftover.pgm").touch()
+    acquire({"source": "orl"}, tmp_path / "images", {"folder": "downloads", "mirror": ""})
+    assert not (tmp_path / "images" / "leftover.pgm").exists()
 
 
 def test_mtcnn_finds_and_aligns_them(acquired, tmp_path):
     folder, manifest, origin = acquired
-    some = [Photograph(row.path, row.identity) for row in manifest.iloc[::20].itertuples()]
+    some = [SourceImage(row.path, row.identity) for row in manifest.iloc[::20].itertuples()]
     labels = {name: label for label, name in enumerate(manifest.identity.unique())}
-    settings = {"engine": "mtcnn", "batch_size": 8, "shards": 1}
+    settings = {"detector": "mtcnn", "batch_size": 8, "shards": 1}
     outcomes = build_store(some, labels, folder, settings, origin, tmp_path / "s.arrow")
     assert (outcomes.outcome == "one face").all()
     opened = FaceStore(tmp_path / "s.arrow")

@@ -11,37 +11,39 @@ IDENTITIES = np.array([f"p{person}" for person in range(12) for _ in range(5)])
 
 
 def test_people_are_drawn_by_the_seed():
-    chosen = pairs.held_out_people(IDENTITIES, 6, seed=1)
+    chosen = pairs.hold_out(IDENTITIES, 6, seed=1)
     assert len(set(chosen)) == 6
-    assert chosen == pairs.held_out_people(IDENTITIES, 6, seed=1)
-    assert chosen != pairs.held_out_people(IDENTITIES, 6, seed=2)
+    assert chosen == pairs.hold_out(IDENTITIES, 6, seed=1)
+    assert chosen != pairs.hold_out(IDENTITIES, 6, seed=2)
 
 
-def test_every_genuine_pair_and_as_many_impostors_in_folds_without_common_people():
-    people = pairs.held_out_people(IDENTITIES, 6, seed=1)
-    table = pairs.held_out_pairs(IDENTITIES, people, folds=2, seed=1)
+def test_every_genuine_pair_and_as_many_impostors_in_folds_without_common_identities():
+    held_out = pairs.hold_out(IDENTITIES, 6, seed=1)
+    table = pairs.held_out_pairs(IDENTITIES, held_out, folds=2, seed=1)
     expected = {
         (a, b)
         for a, b in itertools.combinations(range(len(IDENTITIES)), 2)
-        if IDENTITIES[a] == IDENTITIES[b] and IDENTITIES[a] in people
+        if IDENTITIES[a] == IDENTITIES[b] and IDENTITIES[a] in held_out
     }
     genuine = table[table.same]
     assert set(zip(genuine.a, genuine.b)) == expected
     assert len(genuine) == len(expected)
-    people_of_fold = {}
+    identities_of_fold = {}
     for fold, group in table.groupby("fold"):
         assert group.same.sum() == (~group.same).sum()
-        people_of_fold[fold] = set(IDENTITIES[group[["a", "b"]].to_numpy().ravel()])
-    assert not people_of_fold[0] & people_of_fold[1]
+        identities_of_fold[fold] = set(IDENTITIES[group[["a", "b"]].to_numpy().ravel()])
+    assert not identities_of_fold[0] & identities_of_fold[1]
     impostors = table[~table.same]
     assert (IDENTITIES[impostors.a] != IDENTITIES[impostors.b]).all()
     assert not impostors.duplicated(["a", "b"]).any()
 
 
-@pytest.mark.parametrize(("people", "folds", "message"), [(12, 2, "people is 12"), (4, 3, "need at least 6")])
-def test_too_few_people(people, folds, message):
+@pytest.mark.parametrize(
+    ("identities", "folds", "message"), [(12, 2, "held_out.identities is 12"), (4, 3, "need at least 6")]
+)
+def test_too_few_identities(identities, folds, message):
     with pytest.raises(ValueError, match=message):
-        pairs.held_out_pairs(IDENTITIES, pairs.held_out_people(IDENTITIES, people, 0), folds, 0)
+        pairs.held_out_pairs(IDENTITIES, pairs.hold_out(IDENTITIES, identities, 0), folds, 0)
 
 
 def test_people_with_one_image_make_no_fold():

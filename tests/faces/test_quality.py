@@ -37,9 +37,9 @@ def test_same_bytes(stores):
 
 def test_across_the_split(stores):
     training, test = stores
-    found = quality.across_split(quality.side(training, np.arange(13)), quality.side(test, np.arange(8)))
+    found = quality.compare_sides(quality.split_side(training, np.arange(13)), quality.split_side(test, np.arange(8)))
     assert found.near_duplicates.tolist() == [[7, 6]]
-    assert found.people_in_both == ["p0"]
+    assert found.identities_in_both == ["p0"]
 
 
 def test_near_duplicates_against_all_pairs():
@@ -59,6 +59,6 @@ def test_near_duplicates_against_all_pairs():
     assert len(expected) >= 8
 
 
-def test_lonely_identities_and_the_worst(stores):
+def test_lonely_identities_and_the_lowest_confidence(stores):
     assert quality.identities_with_one_image(stores[1]) == 1
-    assert quality.worst(stores[1], 2)[0] == 6
+    assert quality.lowest_confidence(stores[1], 2)[0] == 6

@@ -1,4 +1,4 @@
-"""Every source ends as photographs or aligned faces with names, and says what is wrong with its input."""
+"""Every source ends as images or aligned faces with names, and says what is wrong with its input."""
 
 import os
 import tarfile
@@ -11,7 +11,7 @@ from conftest import encoded, make_faces
 
 from triplet_distillation.faces import insightface, pairs
 from triplet_distillation.faces.acquire import acquire, open_source
-from triplet_distillation.faces.align import store_as_it_is
+from triplet_distillation.faces.align import copy_aligned_faces
 from triplet_distillation.faces.store import FaceStore
 from triplet_distillation.files import read_table, write_table
 
@@ -38,7 +38,7 @@ def lfw(tmp_path):
     }
 
 
-def test_lfw_photographs_and_pairs(lfw, tmp_path):
+def test_lfw_images_and_pairs(lfw, tmp_path):
     manifest, origin = acquire(lfw, tmp_path / "out", NOWHERE)
     assert manifest.identity.tolist() == ["Anna_B"] * 2 + ["Carl_D"] * 3 + ["Eve"]
     assert set(origin["files"]) == {"lfw.tgz", "pairs.txt"}
@@ -72,20 +72,20 @@ def test_pairs_of_a_missing_photograph_and_a_missing_fold():
     named = pd.DataFrame({"a": ["x"], "b": ["gone"], "same": [True], "fold": [1]})
     with pytest.raises(ValueError, match="'gone'"):
         pairs.published_pairs(named, np.array(["x", "y"]), [])
-    with pytest.raises(ValueError, match=r"asks for \[7\].*has \[1\]"):
+    with pytest.raises(ValueError, match=r"contains \[7\].*has \[1\]"):
         pairs.published_pairs(named, np.array(["x", "y"]), [7])
 
 
 def test_a_folder_of_photographs(tmp_path):
-    photographs = tmp_path / "mine"
+    images = tmp_path / "mine"
     for name in ("Zoë/b.PNG", "Zoë/a.jpg", "Bo/1.bmp", "Bo/.hidden.jpg", "Bo/notes.txt"):
-        (photographs / name).parent.mkdir(parents=True, exist_ok=True)
-        (photographs / name).write_bytes(b"x")
-    (photographs / "Bo/folder.jpg").mkdir()
-    manifest, _ = acquire({"source": "folder", "path": str(photographs)}, tmp_path / "out", NOWHERE)
+        (images / name).parent.mkdir(parents=True, exist_ok=True)
+        (images / name).write_bytes(b"x")
+    (images / "Bo/folder.jpg").mkdir()
+    manifest, _ = acquire({"source": "folder", "path": str(images)}, tmp_path / "out", NOWHERE)
     assert manifest.path.tolist() == ["Bo/1.bmp", "Zoë/a.jpg", "Zoë/b.PNG"]
     assert manifest.identity.tolist() == ["Bo", "Zoë", "Zoë"]
-    assert (photographs / "Bo/1.bmp").read_bytes() == b"x"
+    assert (images / "Bo/1.bmp").read_bytes() == b"x"
 
 
 def test_names_that_are_no_utf8_or_very_long(tmp_path):
@@ -104,7 +104,7 @@ def test_a_folder_that_is_not_there_or_empty(tmp_path):
     with pytest.raises(NotADirectoryError, match="nowhere"):
         acquire({"source": "folder", "path": str(tmp_path / "nowhere")}, tmp_path / "out", NOWHERE)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match="one sub-folder a person"):
+    with pytest.raises(ValueError, match="one subfolder per identity"):
         acquire({"source": "folder", "path": str(tmp_path / "empty")}, tmp_path / "out", NOWHERE)
 
 
@@ -114,7 +114,7 @@ def test_packs_become_stores_byte_for_byte(tmp_path):
     settings = {"source": "insightface_training", "path": str(tmp_path / "pack")}
     _, origin = acquire(settings, tmp_path / "out", NOWHERE)
     assert len(origin["files"]["train.rec"]) == 64
-    outcomes = store_as_it_is(open_source(settings).faces(tmp_path / "out"), origin, tmp_path / "s.arrow")
+    outcomes = copy_aligned_faces(open_source(settings).faces(tmp_path / "out"), origin, tmp_path / "s.arrow")
     store = FaceStore(tmp_path / "s.arrow")
     assert [bytes(store.encoded(index)) for index in range(6)] == [face.image for face in faces]
     assert store.column("label").tolist() == [0, 0, 1, 1, 2, 2]
@@ -127,7 +127,7 @@ def test_verification_packs_have_pairs(tmp_path):
     settings = {"source": "insightface_verification", "path": str(tmp_path / "v.bin"), "folds": 2}
     _, origin = acquire(settings, tmp_path / "out", NOWHERE)
     source = open_source(settings)
-    store_as_it_is(source.faces(tmp_path / "out"), origin, tmp_path / "s.arrow")
+    copy_aligned_faces(source.faces(tmp_path / "out"), origin, tmp_path / "s.arrow")
     names = FaceStore(tmp_path / "s.arrow").column("source").astype(str)
     table = pairs.published_pairs(source.pairs(tmp_path / "out"), names, [])
     assert table[["a", "b", "same", "fold"]].to_numpy().tolist() == [[0, 1, True, 1], [2, 3, False, 2]]
@@ -138,12 +138,12 @@ def test_a_face_of_another_size_is_listed_not_stored(tmp_path):
     insightface.write_verification_pack(tmp_path / "v.bin", images, [True, False])
     settings = {"source": "insightface_verification", "path": str(tmp_path / "v.bin")}
     acquire(settings, tmp_path / "out", NOWHERE)
-    outcomes = store_as_it_is(open_source(settings).faces(tmp_path / "out"), {}, tmp_path / "s.arrow")
+    outcomes = copy_aligned_faces(open_source(settings).faces(tmp_path / "out"), {}, tmp_path / "s.arrow")
     assert outcomes.outcome.tolist() == ["one face", "unreadable", "unreadable", "unreadable"]
     assert outcomes.reason.tolist()[1:] == ["is 50×40, not 112×112", "cannot be decoded", "cannot be decoded"]
 
 
-def photograph(path, value=0):
+def make_image(path, value=0):
     path.parent.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(path), np.full((25, 25, 3), value, np.uint8))
 
@@ -153,7 +153,7 @@ def test_cfp_in_both_protocols(tmp_path):
     for person in ("001", "002"):
         for pose in ("frontal", "profile"):
             for number in ("01", "02"):
-                photograph(root / f"Data/Images/{person}/{pose}/{number}.jpg")
+                make_image(root / f"Data/Images/{person}/{pose}/{number}.jpg")
     for kind, pose in (("F", "frontal"), ("P", "profile")):
         paths = [f"../Data/Images/{person}/{pose}/{n}.jpg" for person in ("001", "002") for n in ("01", "02")]
         listed = "".join(f"{i} {path}\n" for i, path in enumerate(paths, start=1))
@@ -179,7 +179,7 @@ def test_cfp_in_both_protocols(tmp_path):
         assert table.fold.tolist() == [1, 1, 2, 2]
         assert set(table.a) | set(table.b) <= set(manifest.path)
     (tmp_path / "FP/Protocol/Split/FP/02/diff.txt").write_text("9,1\n")
-    with pytest.raises(ValueError, match="'9,1' names a photograph"):
+    with pytest.raises(ValueError, match="'9,1' refers to an image"):
         open_source(settings).pairs(tmp_path / "FP")
 
 
@@ -187,7 +187,7 @@ def test_cplfw_pairs_in_ten_folds(tmp_path):
     root = tmp_path / "cplfw"
     names = [f"Some_Body_{number}.jpg" for number in range(40)]
     for name in [*names, "Leni_Bjorklund-2.jpg"]:
-        photograph(root / "images" / name)
+        make_image(root / "images" / name)
     lines = [f"{name} {1 if index < 20 else 0}" for index, name in enumerate(names)]
     (root / "pairs_CPLFW.txt").write_text("\n".join(lines))
     settings = {"source": "cross_lfw", "path": str(root), "variant": "CPLFW"}
@@ -208,5 +208,5 @@ def test_cplfw_pairs_in_ten_folds(tmp_path):
     [{"source": "cfp", "path": "x", "protocol": "PP"}, {"source": "cross_lfw", "path": "x", "variant": "LFW"}],
 )
 def test_a_protocol_or_variant_that_is_not_there(settings):
-    with pytest.raises(ValueError, match=r"no protocol|no variant"):
+    with pytest.raises(ValueError, match=r"no protocol|unknown variant"):
         open_source(settings)

@@ -41,9 +41,9 @@ def test_the_store_goes_to_other_processes(small_store):
     assert np.array_equal(again.image(7), opened.image(7))
 
 
-def test_others_read_it_as_it_is(small_store):
+def test_others_read_it_directly(small_store):
     table = pa.ipc.open_file(str(small_store)).read_all()
-    assert table.column_names == ["image", "label", "identity", "source", "landmarks", "score", "flag"]
+    assert table.column_names == ["image", "label", "identity", "source", "landmarks", "score", "detection_status"]
     assert isinstance(pd.read_feather(small_store), pd.DataFrame)
 
 
@@ -58,7 +58,7 @@ def test_nothing_is_left_of_a_store_whose_writing_failed(tmp_path):
 
 
 def test_an_empty_data_set_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="no face to write"):
+    with pytest.raises(ValueError, match="no faces to write"):
         store.write(tmp_path / "s.arrow", [], {})
     assert list(tmp_path.iterdir()) == []
 
@@ -77,22 +77,22 @@ def test_a_truncated_store_is_refused(small_store):
         store.FaceStore(small_store)
 
 
-def test_shards_are_gathered_in_their_order(tmp_path, monkeypatch):
+def test_shards_are_merged_in_their_order(tmp_path, monkeypatch):
     monkeypatch.setattr(store, "ROWS_PER_BATCH", 4)
     faces = make_faces(5, 3)
     for name, part in (("0", faces[:7]), ("1", []), ("2", faces[7:])):
         store.write(tmp_path / name, part, {"detector": "d"}, may_be_empty=True)
     paths = [str(tmp_path / name) for name in "012"]
-    assert store.gather(paths, tmp_path / "all.arrow") == 15
+    assert store.merge(paths, tmp_path / "all.arrow") == 15
     store.write(tmp_path / "at_once.arrow", faces, {"detector": "d"})
     assert (tmp_path / "all.arrow").read_bytes() == (tmp_path / "at_once.arrow").read_bytes()
-    assert store.gather(paths[:1], tmp_path / "one.arrow") == 7
-    with pytest.raises(ValueError, match="no face to write"):
-        store.gather([paths[1]], tmp_path / "none.arrow")
+    assert store.merge(paths[:1], tmp_path / "one.arrow") == 7
+    with pytest.raises(ValueError, match="no faces to write"):
+        store.merge([paths[1]], tmp_path / "none.arrow")
 
 
-def test_shards_of_different_data_sets_are_not_gathered(tmp_path):
+def test_shards_of_different_data_sets_are_not_merged(tmp_path):
     for name in "01":
         store.write(tmp_path / name, make_faces(1, 1), {"detector": name})
-    with pytest.raises(ValueError, match="not of one data set"):
-        store.gather([str(tmp_path / "0"), str(tmp_path / "1")], tmp_path / "all.arrow")
+    with pytest.raises(ValueError, match="different data sets"):
+        store.merge([str(tmp_path / "0"), str(tmp_path / "1")], tmp_path / "all.arrow")

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from triplet_distillation.losses import Given
-from triplet_distillation.losses.arcface import Loss
+from triplet_distillation.losses import LossContext
+from triplet_distillation.losses.arcface import ArcFaceLoss
 
 
-def reference(embeddings, centres, labels, scale, margin):
+def reference(embeddings, class_centers, labels, scale, margin):
     total = 0.0
     for embedding, label in zip(embeddings, labels):
-        cosines = [embedding @ c / np.linalg.norm(embedding) / np.linalg.norm(c) for c in centres]
+        cosines = [embedding @ c / np.linalg.norm(embedding) / np.linalg.norm(c) for c in class_centers]
         theta = math.acos(cosines[label])
         numerator = math.exp(scale * math.cos(theta + margin))
         others = sum(math.exp(scale * cosine) for j, cosine in enumerate(cosines) if j != label)
@@ -23,8 +23,8 @@ def reference(embeddings, centres, labels, scale, margin):
 
 def loss_and_data(scale=16.0, margin=0.5, dtype=torch.float64):
     generator = torch.Generator().manual_seed(3)
-    loss = Loss(Given(classes=7, embedding_size=5), scale=scale, margin=margin).to(dtype)
-    loss.centres.data = torch.randn(7, 5, generator=generator, dtype=dtype)
+    loss = ArcFaceLoss(LossContext(num_identities=7, embedding_size=5), scale=scale, margin=margin).to(dtype)
+    loss.class_centers.data = torch.randn(7, 5, generator=generator, dtype=dtype)
     embeddings = torch.randn(11, 5, generator=generator, dtype=dtype)
     labels = torch.randint(0, 7, (11,), generator=generator)
     return loss, embeddings, labels
@@ -33,13 +33,13 @@ def loss_and_data(scale=16.0, margin=0.5, dtype=torch.float64):
 def test_equals_the_formula():
     loss, embeddings, labels = loss_and_data()
     value, _ = loss(embeddings, labels, None, None)
-    expected = reference(embeddings.numpy(), loss.centres.detach().numpy(), labels.tolist(), 16.0, 0.5)
+    expected = reference(embeddings.numpy(), loss.class_centers.detach().numpy(), labels.tolist(), 16.0, 0.5)
     assert math.isclose(value.item(), expected, rel_tol=1e-9)
 
 
 def test_float32_at_the_papers_scale_is_close_to_float64():
     loss, embeddings, labels = loss_and_data(scale=64.0)
-    expected = reference(embeddings.numpy(), loss.centres.detach().numpy(), labels.tolist(), 64.0, 0.5)
+    expected = reference(embeddings.numpy(), loss.class_centers.detach().numpy(), labels.tolist(), 64.0, 0.5)
     value, _ = loss.float()(embeddings.float(), labels, None, None)
     assert math.isclose(value.item(), expected, rel_tol=1e-5)
 
@@ -49,53 +49,53 @@ def test_gradient_by_finite_differences():
     assert torch.autograd.gradcheck(lambda e: loss(e, labels, None, None)[0], embeddings.requires_grad_())
 
 
-def test_gradient_is_finite_where_embedding_and_centre_coincide():
+def test_gradient_is_finite_where_embedding_and_center_coincide():
     loss, embeddings, labels = loss_and_data(scale=64.0, dtype=torch.float32)
-    embeddings = loss.centres.detach()[labels].clone().requires_grad_()
+    embeddings = loss.class_centers.detach()[labels].clone().requires_grad_()
     value, _ = loss(embeddings, labels, None, None)
     value.backward()
     assert torch.isfinite(embeddings.grad).all()
-    assert torch.isfinite(loss.centres.grad).all()
+    assert torch.isfinite(loss.class_centers.grad).all()
 
 
 def test_margin_makes_it_harder():
     loss, embeddings, labels = loss_and_data()
-    without = Loss(Given(7, 5), scale=16.0, margin=0.0).double()
-    without.centres.data = loss.centres.data
+    without = ArcFaceLoss(LossContext(7, 5), scale=16.0, margin=0.0).double()
+    without.class_centers.data = loss.class_centers.data
     assert loss(embeddings, labels, None, None)[0] > without(embeddings, labels, None, None)[0]
 
 
 def sampled_loss(share, classes=50):
     torch.manual_seed(0)
-    return Loss(Given(classes=classes, embedding_size=8), sampled=share)
+    return ArcFaceLoss(LossContext(num_identities=classes, embedding_size=8), sample_rate=share)
 
 
 def test_sampled_classes_are_the_direct_formula_over_them():
-    """Against the formula over the batch's classes and the others that were drawn, centre by centre."""
+    """Against the formula over the batch's classes and the others that were drawn, center by center."""
     loss, embeddings, labels = sampled_loss(0.2), torch.randn(6, 8), torch.tensor([3, 7, 7, 20, 41, 3])
-    classes = loss._sample(labels, torch.Generator().manual_seed(5))
+    classes = loss._sample_classes(labels, torch.Generator().manual_seed(5))
     assert len(classes) == 10
     assert set(labels.tolist()) <= set(classes.tolist())
     assert classes.tolist() == sorted(set(classes.tolist()))
     value, _ = loss(embeddings, labels, None, torch.Generator().manual_seed(5))
-    direct = Loss(Given(classes=10, embedding_size=8))
-    direct.centres.data = loss.centres.data[classes]
+    direct = ArcFaceLoss(LossContext(num_identities=10, embedding_size=8))
+    direct.class_centers.data = loss.class_centers.data[classes]
     expected, _ = direct(embeddings, torch.tensor([classes.tolist().index(label) for label in labels]), None, None)
     assert value.item() == pytest.approx(expected.item(), rel=1e-6)
 
 
-def test_only_sampled_centres_have_a_gradient_and_the_step_decides_which():
+def test_only_sampled_centers_have_a_gradient_and_the_step_decides_which():
     loss, labels = sampled_loss(0.2), torch.tensor([3, 7])
     value, _ = loss(torch.randn(2, 8), labels, None, torch.Generator().manual_seed(1))
     value.backward()
-    moved = set(loss.centres.grad.abs().sum(dim=1).nonzero()[:, 0].tolist())
-    assert moved == set(loss._sample(labels, torch.Generator().manual_seed(1)).tolist())
-    assert moved != set(loss._sample(labels, torch.Generator().manual_seed(2)).tolist())
+    moved = set(loss.class_centers.grad.abs().sum(dim=1).nonzero()[:, 0].tolist())
+    assert moved == set(loss._sample_classes(labels, torch.Generator().manual_seed(1)).tolist())
+    assert moved != set(loss._sample_classes(labels, torch.Generator().manual_seed(2)).tolist())
 
 
 def test_more_classes_in_the_batch_than_the_share_asks_for_are_all_there():
     loss, labels = sampled_loss(0.02), torch.arange(20)
-    assert loss._sample(labels, torch.Generator()).tolist() == list(range(20))
+    assert loss._sample_classes(labels, torch.Generator()).tolist() == list(range(20))
 
 
 @pytest.mark.parametrize("share", [0.0, -1.0, 1.5])

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from triplet_distillation.losses import Given, distances, triplets
-from triplet_distillation.losses.triplet import Loss as Triplet
-from triplet_distillation.losses.triplet_distillation import Loss as TripletDistillation
+from triplet_distillation.losses import LossContext, distances, triplets
+from triplet_distillation.losses.triplet import TripletMarginLoss
+from triplet_distillation.losses.triplet_distillation import TripletDistillationLoss
 
 LABELS = [0, 0, 0, 1, 1, 2, 2, 3]
 DISTANCES = {
@@ -26,21 +26,21 @@ def batch(seed=0, size=6):
     return embeddings, torch.tensor(LABELS)
 
 
-def all_triplets():
+def triplets_by_definition():
     """(anchor, positive, negative) of the batch, by the definition."""
     for a, p, n in itertools.permutations(range(len(LABELS)), 3):
         if LABELS[a] == LABELS[p] != LABELS[n]:
             yield a, p, n
 
 
-def normalised(embeddings):
+def normalized(embeddings):
     return (embeddings / embeddings.norm(dim=1, keepdim=True)).numpy()
 
 
 def gaps(embeddings, distance):
     """D(a, n) − D(a, p) of every triplet."""
-    unit, measure = normalised(embeddings), DISTANCES[distance]
-    return {(a, p, n): measure(unit[a], unit[n]) - measure(unit[a], unit[p]) for a, p, n in all_triplets()}
+    unit, measure = normalized(embeddings), DISTANCES[distance]
+    return {(a, p, n): measure(unit[a], unit[n]) - measure(unit[a], unit[p]) for a, p, n in triplets_by_definition()}
 
 
 def generator():
@@ -50,8 +50,8 @@ def generator():
 @pytest.mark.parametrize("distance", DISTANCES)
 def test_pairwise_distances(distance):
     embeddings, _ = batch()
-    unit = normalised(embeddings)
-    found = distances.pairwise(embeddings, distance)
+    unit = normalized(embeddings)
+    found = distances.pairwise_distances(embeddings, distance)
     for i, j in itertools.permutations(range(len(LABELS)), 2):
         assert math.isclose(found[i, j].item(), DISTANCES[distance](unit[i], unit[j]), rel_tol=1e-9)
 
@@ -60,7 +60,9 @@ def test_pairwise_distances(distance):
 @pytest.mark.parametrize("margin", [0.3, 0.5])
 def test_fixed_margin_is_equation_1(distance, margin):
     embeddings, labels = batch()
-    value, log = Triplet(Given(4, 6), margin=margin, distance=distance)(embeddings, labels, None, generator())
+    value, log = TripletMarginLoss(LossContext(4, 6), margin=margin, distance=distance)(
+        embeddings, labels, None, generator()
+    )
     hinges = [max(margin - gap, 0) for gap in gaps(embeddings, distance).values()]
     assert math.isclose(value.item(), np.mean(hinges), rel_tol=1e-9)
     assert math.isclose(log["active"].item(), np.mean([hinge > 0 for hinge in hinges]), rel_tol=1e-6)
@@ -70,21 +72,21 @@ def test_fixed_margin_is_equation_1(distance, margin):
 def test_distillation_is_equations_2_to_4(distance):
     embeddings, labels = batch()
     teacher, _ = batch(seed=5, size=9)
-    given = Given(4, 6, minimum_margin=0.2, maximum_margin=0.5)
-    value, _ = TripletDistillation(given, distance=distance)(embeddings, labels, teacher, generator())
+    given = LossContext(4, 6, min_margin=0.2, max_margin=0.5)
+    value, _ = TripletDistillationLoss(given, distance=distance)(embeddings, labels, teacher, generator())
     d = {triplet: max(gap, 0) for triplet, gap in gaps(teacher, distance).items()}
     largest = max(d.values())
     student = gaps(embeddings, distance)
-    hinges = [max((0.5 - 0.2) / largest * d[each] + 0.2 - student[each], 0) for each in all_triplets()]
+    hinges = [max((0.5 - 0.2) / largest * d[each] + 0.2 - student[each], 0) for each in triplets_by_definition()]
     assert math.isclose(value.item(), np.mean(hinges), rel_tol=1e-9)
 
 
 def test_distillation_with_equal_margins_is_the_fixed_margin():
     embeddings, labels = batch()
     teacher, _ = batch(seed=5)
-    given = Given(4, 6, minimum_margin=0.4, maximum_margin=0.4)
-    distilled, _ = TripletDistillation(given)(embeddings, labels, teacher, generator())
-    fixed, _ = Triplet(Given(4, 6), margin=0.4)(embeddings, labels, None, generator())
+    given = LossContext(4, 6, min_margin=0.4, max_margin=0.4)
+    distilled, _ = TripletDistillationLoss(given)(embeddings, labels, teacher, generator())
+    fixed, _ = TripletMarginLoss(LossContext(4, 6), margin=0.4)(embeddings, labels, None, generator())
     assert distilled.item() == pytest.approx(fixed.item(), rel=1e-12)
 
 
@@ -92,8 +94,8 @@ def test_a_teacher_that_sees_every_triplet_wrongly_gives_the_smallest_margin():
     labels = torch.tensor([0, 0, 1])
     teacher = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [1.0, 0.1]])
     embeddings = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.5, -1.0]])
-    given = Given(2, 2, minimum_margin=0.25, maximum_margin=0.5)
-    _, log = TripletDistillation(given)(embeddings, labels, teacher, generator())
+    given = LossContext(2, 2, min_margin=0.25, max_margin=0.5)
+    _, log = TripletDistillationLoss(given)(embeddings, labels, teacher, generator())
     # only anchor 1 (d = 0 for both) is wholly wrong; anchor 0 has d = 0 too: 2 − 2·cos is 4 to the positive
     assert log["margin"].item() == pytest.approx(0.25)
 
@@ -103,22 +105,21 @@ def test_no_gradient_reaches_the_teacher_and_some_reaches_the_student():
     teacher, _ = batch(seed=5)
     embeddings.requires_grad_()
     teacher.requires_grad_()
-    given = Given(4, 6, minimum_margin=0.2, maximum_margin=0.5)
-    TripletDistillation(given)(embeddings, labels, teacher, generator())[0].backward()
+    given = LossContext(4, 6, min_margin=0.2, max_margin=0.5)
+    TripletDistillationLoss(given)(embeddings, labels, teacher, generator())[0].backward()
     assert teacher.grad is None
     assert embeddings.grad.abs().sum() > 0
 
 
-def chosen_by(selection, margin=0.4, number=10):
+def chosen_by(mining, margin=0.4, num_triplets=10):
     """The set of triplets that a selection takes, from the masks."""
     embeddings, labels = batch()
-    of_batch = triplets.of_batch(labels)
-    gap = of_batch.gap(distances.pairwise(embeddings, "squared_euclidean"))
-    mask = triplets.SELECTIONS[selection](of_batch, gap, margin, number, generator())
+    found = triplets.all_triplets(labels)
+    gap = found.gap(distances.pairwise_distances(embeddings, "squared_euclidean"))
+    mask = triplets.MINERS[mining](found, gap, margin, num_triplets, generator())
     rows, columns = mask.nonzero(as_tuple=True)
     return {
-        (of_batch.anchors[row].item(), of_batch.positives[row].item(), column.item())
-        for row, column in zip(rows, columns)
+        (found.anchors[row].item(), found.positives[row].item(), column.item()) for row, column in zip(rows, columns)
     }, gaps(embeddings, "squared_euclidean")
 
 
@@ -133,8 +134,8 @@ def test_semihard_takes_negatives_beyond_the_positive_within_the_margin():
     assert chosen
 
 
-def test_hardest_takes_each_anchors_farthest_positive_and_nearest_negative():
-    chosen, gap = chosen_by("hardest")
+def test_batch_hard_takes_each_anchors_farthest_positive_and_nearest_negative():
+    chosen, gap = chosen_by("batch_hard")
     expected = set()
     for anchor in {a for a, _, _ in gap}:
         expected.add(min((triplet for triplet in gap if triplet[0] == anchor), key=gap.get))
@@ -151,7 +152,7 @@ def test_random_takes_the_number_asked_for_and_repeats_itself():
 def test_a_batch_without_triplets_has_loss_0_and_a_gradient():
     embeddings, _ = batch()
     embeddings.requires_grad_()
-    value, log = Triplet(Given(8, 6), margin=0.4)(embeddings, torch.arange(8), None, generator())
+    value, log = TripletMarginLoss(LossContext(8, 6), margin=0.4)(embeddings, torch.arange(8), None, generator())
     value.backward()
     assert value.item() == 0
     assert log["active"].item() == 0
@@ -160,6 +161,6 @@ def test_a_batch_without_triplets_has_loss_0_and_a_gradient():
 def test_unknown_names_are_answered_with_those_there_are():
     embeddings, labels = batch()
     with pytest.raises(ValueError, match="squared_euclidean"):
-        Triplet(Given(4, 6), margin=0.4, distance="euclid")(embeddings, labels, None, generator())
+        TripletMarginLoss(LossContext(4, 6), margin=0.4, distance="euclid")(embeddings, labels, None, generator())
     with pytest.raises(ValueError, match="semihard"):
-        Triplet(Given(4, 6), margin=0.4, selection="hard")(embeddings, labels, None, generator())
+        TripletMarginLoss(LossContext(4, 6), margin=0.4, mining="hard")(embeddings, labels, None, generator())

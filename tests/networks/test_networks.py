@@ -89,7 +89,7 @@ def test_weights_file_alone_opens_the_network(tmp_path):
     again, metadata = weights.load(tmp_path / "w.safetensors")
     image = torch.randn(1, 3, 112, 112)
     assert torch.equal(network(image), again(image))
-    assert metadata["input"]["colour_order"] == "RGB"
+    assert metadata["input"]["color_order"] == "RGB"
     assert metadata["study"] == "s"
 
 
@@ -104,5 +104,5 @@ def test_a_foreign_weights_file_is_refused(tmp_path):
     from safetensors.torch import save_file
 
     save_file({"x": torch.zeros(1)}, tmp_path / "w.safetensors")
-    with pytest.raises(ValueError, match="names no network"):
+    with pytest.raises(ValueError, match="has no network in its metadata"):
         weights.load(tmp_path / "w.safetensors")

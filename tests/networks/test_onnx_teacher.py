@@ -44,25 +44,27 @@ def test_it_embeds_as_the_network_that_it_was_made_of(model, tiny):
     assert np.abs(found - embed_images(tiny, faces, cpu)).max() < 1e-5
 
 
-def test_colour_order_and_normalisation_are_the_models_own(model, tiny):
+def test_color_order_and_normalization_are_the_models_own(model, tiny):
     """Told BGR and (p − 10) / 2, the model is given just that."""
-    network = weights.create(settings(model, colour_order="BGR", pixel_mean=10.0, pixel_scale=2.0))
+    network = weights.create(settings(model, color_order="BGR", pixel_mean=10.0, pixel_scale=2.0))
     faces = torch.from_numpy(images()).permute(0, 3, 1, 2)
     with torch.no_grad():
         expected = tiny((faces.flip(1).float() - 10) / 2)
-    assert torch.allclose(network(weights.normalise_pixels(faces)), expected, atol=1e-4)
+    assert torch.allclose(network(weights.normalize_pixels(faces)), expected, atol=1e-4)
 
 
 def test_a_weights_file_holds_the_model(model, tmp_path):
     copy = tmp_path / "copy.onnx"
     copy.write_bytes(model.read_bytes())
-    weights.bring("teacher", settings(copy, pixel_mean=0.0), str(copy), "study", str(tmp_path / "weights.safetensors"))
+    weights.import_weights(
+        "teacher", settings(copy, pixel_mean=0.0), str(copy), "study", str(tmp_path / "weights.safetensors")
+    )
     copy.unlink()
     network, metadata = weights.load(tmp_path / "weights.safetensors")
     assert network.embedding_size == 32
     assert network(torch.zeros(2, 3, 112, 112)).shape == (2, 32)
     assert metadata["input"]["pixel_mean"] == 0.0
-    assert len(metadata["brought"]) == 64
+    assert len(metadata["imported_sha256"]) == 64
 
 
 def test_its_cost_is_the_networks(model, tiny):
@@ -78,7 +80,7 @@ def test_a_model_of_a_fixed_batch_is_given_that(model, tmp_path):
     graph.graph.output[0].type.tensor_type.shape.dim[0].dim_value = 1
     del graph.graph.value_info[:]
     onnx.save(graph, tmp_path / "one.onnx")
-    faces = weights.normalise_pixels(torch.from_numpy(images(3)).permute(0, 3, 1, 2))
+    faces = weights.normalize_pixels(torch.from_numpy(images(3)).permute(0, 3, 1, 2))
     one, many = (weights.create(settings(path))(faces) for path in (tmp_path / "one.onnx", model))
     assert torch.allclose(one, many, atol=1e-4)
 
@@ -87,7 +89,7 @@ def test_what_is_wrong_with_a_model_is_told(model, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no ONNX model at nowhere\.onnx"):
         weights.create(settings("nowhere.onnx")).embedding_size  # noqa: B018
     with pytest.raises(ValueError, match="RGB or BGR"):
-        weights.create(settings(model, colour_order="GRB"))
+        weights.create(settings(model, color_order="GRB"))
     value = onnx.helper.make_tensor_value_info
     shape = [1, 3, 64, 64]
     graph = onnx.helper.make_graph(
@@ -102,13 +104,13 @@ def test_what_is_wrong_with_a_model_is_told(model, tmp_path):
 
 
 @pytest.mark.parametrize("ending", ["pt", "safetensors"])
-def test_weights_of_pytorch_are_brought(tiny, tmp_path, ending):
+def test_weights_of_pytorch_are_imported(tiny, tmp_path, ending):
     source, output = tmp_path / f"mine.{ending}", tmp_path / "weights.safetensors"
     if ending == "pt":
         torch.save(tiny.state_dict(), source)
     else:
         weights.save(source, tiny, TINY, {})
-    weights.bring("teacher", TINY, str(source), "study", str(output))
+    weights.import_weights("teacher", TINY, str(source), "study", str(output))
     network, metadata = weights.load(output)
     assert all(torch.equal(a, b) for a, b in zip(network.state_dict().values(), tiny.state_dict().values()))
     assert metadata["model"] == "teacher"
@@ -116,18 +118,20 @@ def test_weights_of_pytorch_are_brought(tiny, tmp_path, ending):
 
 def test_weights_of_another_network_are_refused_by_name(tiny, tmp_path):
     torch.save(tiny.state_dict(), tmp_path / "mine.pt")
-    with pytest.raises(ValueError, match=r"mine\.pt does not hold the weights of"):
-        weights.bring("teacher", TINY | {"width": 0.5}, str(tmp_path / "mine.pt"), "s", str(tmp_path / "w.safetensors"))
+    with pytest.raises(ValueError, match=r"mine\.pt does not contain the weights of"):
+        weights.import_weights(
+            "teacher", TINY | {"width": 0.5}, str(tmp_path / "mine.pt"), "s", str(tmp_path / "w.safetensors")
+        )
 
 
-def test_brought_weights_run_no_code(tmp_path):
+def test_imported_weights_run_no_code(tmp_path):
     class Evil:
         def __reduce__(self):
             return (tmp_path.joinpath("ran").touch, ())
 
     torch.save({"a": Evil()}, tmp_path / "evil.pt")
     with pytest.raises(Exception, match=r"[Ww]eights.only"):
-        weights.bring("teacher", TINY, str(tmp_path / "evil.pt"), "s", str(tmp_path / "w.safetensors"))
+        weights.import_weights("teacher", TINY, str(tmp_path / "evil.pt"), "s", str(tmp_path / "w.safetensors"))
     assert not (tmp_path / "ran").exists()
 
 
@@ -149,10 +153,10 @@ def test_sface_is_a_strong_teacher(datasets):
     faces = np.stack([insightface_image(content[row]) for row in rows])
     parts = [embed_images(network, part, torch.device("cpu"))[:, 0] for part in np.array_split(faces, 20)]
     places = pairs.assign(a=np.searchsorted(rows, pairs.a), b=np.searchsorted(rows, pairs.b))
-    figures, _ = evaluate(pair_scores(np.concatenate(parts), places), pairs, [0.1])
-    assert figures["pairs"] == 400
-    assert figures["accuracy"] >= 0.985
-    assert figures["auc"] >= 0.995
+    metrics, _ = evaluate(pair_scores(np.concatenate(parts), places), pairs, [0.1])
+    assert metrics.pairs == 400
+    assert metrics.accuracy >= 0.985
+    assert metrics.auc >= 0.995
 
 
 def insightface_image(content: bytes) -> np.ndarray:

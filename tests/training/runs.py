@@ -1,4 +1,4 @@
-"""Short trainings on small made-up faces, for the tests of this folder."""
+"""Short trainings on small synthetic faces, for the tests in this folder."""
 
 import numpy as np
 
@@ -6,8 +6,9 @@ from triplet_distillation.faces import pairs
 from triplet_distillation.faces.store import FaceStore
 from triplet_distillation.files import read_table, write_json, write_table
 from triplet_distillation.provenance import file_digest
+from triplet_distillation.settings import TrainingJob
 from triplet_distillation.training import engine
-from triplet_distillation.training.run import train_model
+from triplet_distillation.training.job import train_model
 
 NETWORK = {"architecture": "mobilefacenet", "width": 0.125, "embedding_size": 16}
 TRAINING = {
@@ -21,15 +22,15 @@ TRAINING = {
     "weight_decay": 5e-4,
     "clip_norm": 0,
     "sampling": {"kind": "uniform", "batch_size": 10},
-    "augmentation": {"mirror": True, "shift": 2, "contrast": 0.1, "brightness": 5},
+    "augmentation": {"flip": True, "shift": 2, "contrast": 0.1, "brightness": 5},
     "reference_batch": 0,
     "checkpoint_every": 2,
     "loader_workers": 0,
 }
-EXECUTION = {"threads": 1, "device": "cpu", "precision": "fp32", "compile": False, "processes": 1, "nodes": 1}
+EXECUTION = {"threads": 1, "device": "cpu"}
 GENTLE = {"learning_rate": 0.001, "clip_norm": 0.5}
-"""Small steps, in which rounding that differs does not grow from step to step."""
-P_BY_K = {"kind": "identities", "identities": 3, "images": 4}
+"""Small steps, so that rounding differences do not grow from step to step."""
+P_BY_K = {"kind": "pk", "p": 3, "k": 4}
 
 
 def run(
@@ -45,23 +46,30 @@ def run(
     seed=0,
     **inputs,
 ):
-    """Train in ``folder``; gives (weights as bytes, history)."""
+    """Train in ``folder``; returns (weights as bytes, history)."""
     faces = FaceStore(store)
     training_set = folder.parent / "training_set.parquet"
     if not training_set.exists():
         identities = faces.column("identity").astype(str)
         write_table(training_set, pairs.training_set(identities, np.ones(len(faces), bool), set(), 1))
-    settings = {
+    job = {
+        "name": name,
+        "study": "test",
+        "seed": seed,
         "network": network,
         "loss": loss,
         "loss_settings": loss_settings or {},
         "training": TRAINING | (training or {}),
         "execution": EXECUTION | (execution or {}),
-        "study": "test",
+        "code": code,
+        "store": str(store),
+        "training_set": str(training_set),
+        "weights": str(folder / "weights.safetensors"),
+        "history": str(folder / "history.parquet"),
+        **inputs,
     }
-    output, history = folder / "weights.safetensors", folder / "history.parquet"
-    train_model(name, str(store), str(training_set), settings, seed, code, str(output), str(history), **inputs)
-    return output.read_bytes(), read_table(history)
+    train_model(TrainingJob.from_dict(job))
+    return (folder / "weights.safetensors").read_bytes(), read_table(folder / "history.parquet")
 
 
 def other(folder, name):
@@ -71,9 +79,9 @@ def other(folder, name):
 
 
 def distill(folder, store, student, **settings):
-    """The second stage from the weights ``student``, with a made-up teacher; gives what :func:`run` gives."""
+    """The second stage from the weights ``student``, with a synthetic teacher; returns what :func:`run` returns."""
     margins = folder.parent / "margins.json"
-    write_json(margins, {"minimum_margin": 0.2, "maximum_margin": 0.5})
+    write_json(margins, {"min_margin": 0.2, "max_margin": 0.5})
     settings["training"] = {"sampling": P_BY_K} | settings.get("training", {})
     return run(
         folder,
@@ -87,8 +95,8 @@ def distill(folder, store, student, **settings):
     )
 
 
-def make_teacher(folder, store, weights) -> dict:
-    """Random embeddings of a store as a teacher's, with their sidecar; ``weights`` passes for its weights file."""
+def make_teacher(folder, store, weights) -> dict[str, str]:
+    """Random embeddings of a store, with a sidecar, as those of a teacher; ``weights`` serves as its weights file."""
     faces = FaceStore(store)
     embeddings = np.random.default_rng(0).normal(size=(len(faces), 2, 4)).astype(np.float32)
     embeddings /= np.linalg.norm(embeddings, axis=2, keepdims=True)
@@ -96,7 +104,7 @@ def make_teacher(folder, store, weights) -> dict:
     sidecar = {
         "teacher": {"weights": file_digest(weights)},
         "store": faces.metadata,
-        "normalised": True,
+        "normalized": True,
         "shape": list(embeddings.shape),
     }
     write_json(folder / "embeddings.json", sidecar)
@@ -105,12 +113,12 @@ def make_teacher(folder, store, weights) -> dict:
 
 
 def stop_after(monkeypatch, steps):
-    """Have the loop die, as if killed, when it begins its ``steps``-th step from now."""
-    real, count = engine._step, iter(range(10**6))
+    """Make the loop die, as if killed, when it starts its ``steps``-th step from now."""
+    real, count = engine.train_step, iter(range(10**6))
 
     def step(*arguments):
         if next(count) == steps:
             raise KeyboardInterrupt
         return real(*arguments)
 
-    monkeypatch.setattr(engine, "_step", step)
+    monkeypatch.setattr(engine, "train_step", step)

@@ -49,14 +49,14 @@ def test_d_by_the_definition():
 def test_margins_by_mode():
     d = np.linspace(0.1, 1.1, 1001)
     measured = calibration.margins(d, "measured", [0.0, 1.0])
-    assert (measured["minimum_margin"], measured["maximum_margin"]) == pytest.approx((0.1, 1.1))
+    assert (measured["min_margin"], measured["max_margin"]) == pytest.approx((0.1, 1.1))
     robust = calibration.margins(d, "measured", [0.05, 0.95])
-    assert (robust["minimum_margin"], robust["maximum_margin"]) == pytest.approx((0.15, 1.05))
+    assert (robust["min_margin"], robust["max_margin"]) == pytest.approx((0.15, 1.05))
     paper = calibration.margins(d, "paper", [0.0, 1.0])
-    assert (paper["minimum_margin"], paper["maximum_margin"]) == (0.2, 0.5)
+    assert (paper["min_margin"], paper["max_margin"]) == (0.2, 0.5)
     assert paper["measured"] == pytest.approx((0.1, 1.1))
 
 
 def test_a_teacher_that_separates_nothing_is_named():
-    with pytest.raises(ValueError, match="no range"):
+    with pytest.raises(ValueError, match="not a valid range"):
         calibration.margins(np.zeros(10), "measured", [0.0, 1.0])

@@ -14,8 +14,13 @@ from tensorboardX.proto.event_pb2 import Event
 
 from triplet_distillation.faces.store import FaceStore
 from triplet_distillation.networks import weights
+from triplet_distillation.settings import TrainingSettings
 from triplet_distillation.training import checkpoint, engine, guards, schedule
-from triplet_distillation.training.batches import change
+from triplet_distillation.training.batches import augment
+
+
+def training_settings(**changes):
+    return TrainingSettings.from_dict(TRAINING | changes)
 
 
 def test_the_loss_falls(folder, small_store):
@@ -76,23 +81,23 @@ def test_only_the_newest_checkpoints_stay_and_a_spoilt_one_has_one_before_it(fol
     with caplog.at_level(logging.INFO):
         assert run(folder, small_store)[0] == undisturbed
     assert "cannot be read" in caplog.text
-    assert "going on from step 4 of 6" in caplog.text
+    assert "resuming from step 4 of 6" in caplog.text
 
 
 def test_sigterm_writes_a_checkpoint_of_the_step_that_it_fell_into(folder, small_store, monkeypatch):
     undisturbed, history = run(folder, small_store)
     interrupted = other(folder, "interrupted")
-    real = engine._step
+    real = engine.train_step
 
-    def step(prepared, batch, number):
+    def step(state, context, batch, number):
         if number == 2:
             os.kill(os.getpid(), signal.SIGTERM)
-        return real(prepared, batch, number)
+        return real(state, context, batch, number)
 
     settings = {"checkpoint_every": 100}
     with monkeypatch.context() as patched:
-        patched.setattr(engine, "_step", step)
-        with pytest.raises(engine.Stopped, match="after step 2 of 6"):
+        patched.setattr(engine, "train_step", step)
+        with pytest.raises(engine.Preempted, match="after step 2 of 6"):
             run(interrupted, small_store, training=settings)
     assert [path.name for path in (interrupted / "checkpoint").glob("*.pt")] == ["step00000003.pt"]
     resumed, resumed_history = run(interrupted, small_store, training=settings)
@@ -205,24 +210,28 @@ def test_distillation_starts_from_the_student_and_uses_the_calibrated_margins(fo
 
 def test_a_batch_pairs_image_label_and_teacher(small_store, tmp_path):
     from triplet_distillation.training import sampling
-    from triplet_distillation.training.batches import Batches
+    from triplet_distillation.training.batches import BatchDataset, TrainingFaces
 
     teacher = np.arange(30 * 2, dtype=np.float32).reshape(30, 2, 1)
     np.save(tmp_path / "teacher.npy", teacher)
     rows = np.arange(5, 30)
     labels = np.repeat(np.arange(5), 5)
-    augmentation = {"mirror": True, "shift": 0, "contrast": 0, "brightness": 0}
-    settings = {"iterations": 3, "augmentation": augmentation}
-    sampler = sampling.sampler({"kind": "uniform", "batch_size": 12}, labels, 0)
-    batches = Batches(small_store, rows, labels, sampler, settings, 0, teacher=tmp_path / "teacher.npy")
+    settings = training_settings(
+        iterations=3,
+        sampling={"kind": "uniform", "batch_size": 12},
+        augmentation={"flip": True, "shift": 0, "contrast": 0, "brightness": 0},
+    )
+    sampler = sampling.create_sampler(settings.sampling, labels, 0)
+    faces = TrainingFaces(small_store, rows, labels, tmp_path / "teacher.npy")
+    batches = BatchDataset(faces, sampler, settings, 0)
     store = FaceStore(small_store)
     for step in range(3):
         batch = batches[step]
         positions = sampler.batch(step)
-        mirrored = sampling.augmentation(augmentation, 12, 0, step).mirrored
+        flipped = sampling.draw_augmentation(settings.augmentation, 12, 0, step).flipped
         assert batch.labels.tolist() == labels[positions].tolist()
-        assert batch.teacher[:, 0].tolist() == [teacher[rows[p], int(m), 0] for p, m in zip(positions, mirrored)]
-        for image, position, flip in zip(batch.images, positions, mirrored):
+        assert batch.teacher[:, 0].tolist() == [teacher[rows[p], int(m), 0] for p, m in zip(positions, flipped)]
+        for image, position, flip in zip(batch.images, positions, flipped):
             original = store.image(rows[position])
             expected = original[:, ::-1] if flip else original
             assert np.array_equal(image.permute(1, 2, 0).numpy(), expected)
@@ -230,7 +239,7 @@ def test_a_batch_pairs_image_label_and_teacher(small_store, tmp_path):
 
 def test_a_shift_moves_pixels_and_repeats_the_edge():
     image = np.random.default_rng(0).integers(0, 256, (112, 112, 3)).astype(np.uint8)
-    shifted = change(image, False, np.array([3, -2]), 1.0, 0.0)
+    shifted = augment(image, False, np.array([3, -2]), 1.0, 0.0)
     assert np.array_equal(shifted[2:, : 112 - 3], image[: 112 - 2, 3:])
     assert np.array_equal(shifted[0, :109], image[0, 3:])
 
@@ -248,19 +257,15 @@ def test_weight_decay_is_on_weights_alone():
     ("step", "rate"), [(0, 0.1), (29999, 0.1), (30000, 0.01), (69999, 0.01), (70000, 0.001), (99999, 0.001)]
 )
 def test_the_papers_schedule(step, rate):
-    settings = {
-        "learning_rate": 0.1,
-        "iterations": 100_000,
-        "warmup": 0,
-        "schedule": "steps",
-        "milestones": [30_000, 70_000],
-        "decay": 0.1,
-    }
+    milestones = [30_000, 70_000]
+    settings = training_settings(
+        learning_rate=0.1, iterations=100_000, warmup=0, schedule="steps", milestones=milestones
+    )
     assert schedule.learning_rate(step, settings) == pytest.approx(rate)
 
 
 def test_cosine_with_warmup():
-    settings = {"learning_rate": 0.1, "iterations": 110, "warmup": 10, "schedule": "cosine"}
+    settings = training_settings(learning_rate=0.1, iterations=110, warmup=10, schedule="cosine")
     rates = [schedule.learning_rate(step, settings) for step in range(110)]
     assert rates[:10] == pytest.approx([0.01 * (step + 1) for step in range(10)])
     assert rates[10] == pytest.approx(0.1)

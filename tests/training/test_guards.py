@@ -10,7 +10,7 @@ from torch import nn
 
 from triplet_distillation import registry
 from triplet_distillation.files import read_json, read_table, write_json, write_table
-from triplet_distillation.losses import Given
+from triplet_distillation.losses import LossContext
 from triplet_distillation.networks import weights
 from triplet_distillation.training import guards
 from triplet_distillation.training.batches import Batch
@@ -36,14 +36,14 @@ def test_collapsed_embeddings_stop_a_triplet_loss_that_sits_at_its_margin(folder
         network.layers[-2][1].weight.zero_()
         network.layers[-2][1].bias.fill_(1.0)
     weights.save(folder / "collapsed.safetensors", network, NETWORK, {})
-    with pytest.raises(guards.TrainingError, match=r"collapsed.*sits at 0\.2"):
+    with pytest.raises(guards.TrainingError, match=r"collapsed.*stuck at 0\.2"):
         run(
             folder,
             small_store,
             loss="triplet",
             loss_settings={"margin": 0.2},
             initial=str(folder / "collapsed.safetensors"),
-            training={"sampling": {"kind": "identities", "identities": 3, "images": 3}, "iterations": 30},
+            training={"sampling": {"kind": "pk", "p": 3, "k": 3}, "iterations": 30},
         )
 
 
@@ -60,7 +60,7 @@ def test_a_loss_that_jumps_for_a_step_goes_on():
 def test_triplets_none_of_which_is_active_are_logged(caplog):
     with caplog.at_level(logging.WARNING):
         guards.check_history(history(40, active=0.0, loss=0.0))
-    assert "nothing left to learn" in caplog.text
+    assert "nothing is left to learn" in caplog.text
 
 
 def test_memory_that_will_not_suffice_stops_before_the_first_step(folder, small_store, monkeypatch):
@@ -73,7 +73,7 @@ def test_memory_that_will_not_suffice_stops_before_the_first_step(folder, small_
 def test_the_estimate_is_what_a_step_keeps():
     """Known by hand: one convolution keeps its input, ArcFace its logits; weights are there three times."""
     network = nn.Sequential(nn.Conv2d(3, 8, 112, bias=False), nn.Flatten())
-    loss = registry.load("losses", "arcface")(Given(classes=1000, embedding_size=8))
+    loss = registry.load("losses", "arcface")(LossContext(num_identities=1000, embedding_size=8))
     batch = Batch(torch.zeros(64, 3, 112, 112, dtype=torch.uint8), torch.arange(64), None)
     estimate = guards.estimated_memory(network, loss, batch)
     parameters = 4 * (8 * 3 * 112 * 112 + 8 * 1000)
@@ -105,17 +105,17 @@ def test_a_class_without_images_is_named(folder, small_store):
     path = folder.parent / "training_set.parquet"
     table = read_table(path)
     write_table(path, table[table.label != 2])
-    with pytest.raises(guards.TrainingError, match=r"1 classes have no image \(the first is 2\)"):
+    with pytest.raises(guards.TrainingError, match=r"1 labels have no image \(the first is 2\)"):
         run(folder, small_store)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"store": {"origin": "other"}}, "another data set's"),
-        ({"shape": [7, 2, 4]}, "another data set's"),
-        ({"teacher": {"weights": "0" * 64}}, "another teacher's"),
-        ({"normalised": False}, "not normalised"),
+        ({"store": {"origin": "other"}}, "come from another data set"),
+        ({"shape": [7, 2, 4]}, "come from another data set"),
+        ({"teacher": {"weights": "0" * 64}}, "come from another teacher"),
+        ({"normalized": False}, "are not normalized"),
     ],
 )
 def test_a_teacher_cache_that_does_not_fit_is_refused(folder, small_store, change, message, monkeypatch):
@@ -129,9 +129,9 @@ def test_a_teacher_cache_that_does_not_fit_is_refused(folder, small_store, chang
 
 
 def test_the_labels_of_a_training_set_are_complete():
-    guards.check_classes(np.array([0, 1, 1, 2]), "t")
+    guards.check_labels(np.array([0, 1, 1, 2]), "t")
     with pytest.raises(guards.TrainingError, match="the first is 0"):
-        guards.check_classes(np.array([1, 1, 2]), "t")
+        guards.check_labels(np.array([1, 1, 2]), "t")
 
 
 def test_a_history_shorter_than_the_patience_is_left_alone():

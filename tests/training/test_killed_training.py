@@ -18,7 +18,7 @@ RANDOM = np.random.default_rng(5)
 def processes():
     """Where processes come from that have imported everything already, so that a kill falls into the training."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["triplet_distillation.training.run", "runs"])
+    context.set_forkserver_preload(["triplet_distillation.training.job", "runs"])
     imported = context.Process(target=time.sleep, args=(0,))
     imported.start()
     imported.join()

@@ -57,10 +57,10 @@ def test_twelve_hundred_pairs_in_two_folds(results):
 
 def test_faces_are_found_and_nobody_tested_is_trained_on(results):
     quality = pd.read_csv(results / "faces/quality.csv").iloc[0]
-    assert quality.photographs > 2000
+    assert quality.images > 2000
     assert quality["no face"] + quality.unreadable <= 1
     store = FaceStore(results / "faces/lfw/store.arrow")
-    assert len(store) == quality.photographs - quality.unreadable
+    assert len(store) == quality.images - quality.unreadable
     identities = store.column("identity")
     pairs = pd.read_csv(results / "split/lfw_folds_9_10.csv")
     training = pd.read_parquet(results / "split/training_set.parquet")

@@ -25,12 +25,15 @@ SMALL = {
     "networks": {"tiny": {"architecture": "mobilefacenet", "width": 0.125, "embedding_size": 32}},
     "teacher": {"network": "tiny", "training": {"iterations": 4, "sampling": {"batch_size": 16}}},
     "student": {"network": "tiny", "training": {"iterations": 3, "sampling": {"batch_size": 16}}},
-    "second_stage": {"training": {"iterations": 2, "sampling": {"identities": 4, "images": 3}}},
+    "second_stage": {"training": {"iterations": 2, "sampling": {"p": 4, "k": 3}}},
     "methods": {"triplet_0.4": None, "triplet_0.5": None},
     "evaluation": {"resamples": 100},
     "calibration": {"quantiles": [0.0, 1.0]},
     "profile": {"networks": ["tiny"], "runs": 1},
 }
+
+
+TARGETS = {"all", "faces", "models", "table1", "table2", "figures", "report", "packs", "pack_checks"}
 
 
 class Study:
@@ -73,7 +76,7 @@ class Study:
             name = job.split(":", 1)[0]
             wildcards = re.search(r"wildcards: (.*)", job)
             found.add(f"{name}:{wildcards[1]}" if wildcards else name)
-        return found - {"all"}
+        return found - TARGETS
 
     def edit(self, path: str, old: str, new: str):
         """A context in which a file of the copy is changed."""
@@ -109,7 +112,7 @@ def test_everything_is_made(study):
     assert wanted <= set(table1)
     for model in ("teacher", "student", "students/triplet_0.3", "students/triplet_distillation"):
         assert (study.results / model / "seed0/weights.safetensors").is_file()
-    assert "no replication" in (study.results / "tables/table2.html").read_text()
+    assert "does not replicate" in (study.results / "tables/table2.html").read_text()
     assert len(list((study.results / "figures").iterdir())) == 7
     assert yaml.safe_load((study.results / "config.yaml").read_text())["study"] == "small"
     assert "| ORL, unseen people | 0.1 |" in (study.results / "export/README.md").read_text()
@@ -150,29 +153,31 @@ def test_a_new_margin_trains_itself_alone(study):
     assert trained == ["triplet_0.6"]
     evaluated = re.findall(r"wildcards: model=(\S+), seed=0", text)
     assert evaluated == ["students/triplet_0.6"]
-    assert not re.search(r"^(local)?rule (train|align|embed|calibrate|profile|table1):", text, re.MULTILINE)
-    assert {"table2", "report"} <= set(re.findall(r"^(?:local)?rule (\w+):", text, re.MULTILINE))
+    assert not re.search(r"^(local)?rule (train|align|embed|calibrate|profile|make_table1):", text, re.MULTILINE)
+    assert {"make_table2", "make_report"} <= set(re.findall(r"^(?:local)?rule (\w+):", text, re.MULTILINE))
 
 
 def test_a_study_without_distillation_needs_no_teacher_embeddings(study):
     study.configure("plain.yaml", study="plain", methods=SMALL["methods"] | {"triplet_distillation": None})
     text = study.snakemake("-n", config="plain.yaml").text
     rules = set(re.findall(r"^(?:local)?rule (\w+):", text, re.MULTILINE))
-    assert {"distill", "figure_roc", "report"} <= rules
-    assert not rules & {"embed", "calibrate", "figure_calibration", "figure_triplets"}
+    assert {"distill", "plot_roc", "make_report"} <= rules
+    assert not rules & {"embed", "calibrate", "plot_calibration", "plot_triplets"}
 
 
 def test_a_caption_remakes_the_report_alone(study):
     with study.edit("report/roc.rst", "True accept", "The true accept"):
-        assert study.would_run() == {"report"}
+        assert study.would_run() == {"make_report"}
 
 
 def test_a_losss_formula_trains_the_models_that_use_it_and_no_others(study):
-    with study.edit("src/triplet_distillation/losses/triplet.py", "student, self.margin,", "student, 2 * self.margin,"):
+    with study.edit(
+        "src/triplet_distillation/losses/triplet.py", "distances, self.margin,", "distances, 2 * self.margin,"
+    ):
         jobs = study.would_run()
     assert {job for job in jobs if job.startswith(("train:", "distill:"))} == {"distill:method=triplet_0.3, seed=0"}
     assert "evaluate:model=students/triplet_0.3, seed=0" in jobs
-    assert "table1" not in jobs
+    assert "make_table1" not in jobs
 
 
 def test_comments_docstrings_and_touch_run_nothing(study):
@@ -188,8 +193,8 @@ def test_comments_docstrings_and_touch_run_nothing(study):
 
 
 def test_another_key_of_the_config_trains_nothing(study):
-    study.configure("mirror.yaml", evaluation={"resamples": 100, "mirror": "add"})
-    text = study.snakemake("-n", config="mirror.yaml").text
+    study.configure("flip.yaml", evaluation={"resamples": 100, "flip": "add"})
+    text = study.snakemake("-n", config="flip.yaml").text
     assert not re.search(r"^(local)?rule (train|distill|embed|align):", text, re.MULTILINE)
     assert re.search(r"^(local)?rule evaluate:", text, re.MULTILINE)
 
@@ -230,18 +235,19 @@ def test_another_study_leaves_this_one_alone_and_the_same_seed_gives_the_same_bi
 
 
 def test_the_exported_student_compares_photographs_and_teaches_another_study(study):
-    model, photographs = study.results / "export/model.onnx", study.results / "faces/orl/photographs"
-    first, second = sorted(photographs.rglob("*.pgm"))[:2]
+    model, images = study.results / "export/model.onnx", study.results / "faces/orl/images"
+    first, second = sorted(images.rglob("*.pgm"))[:2]
     command = [sys.executable, "-m", "triplet_distillation", "compare", str(model), str(first), str(second)]
     environment = os.environ | {"PYTHONPATH": str(study.root / "src")}
     said = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
     assert re.fullmatch(
-        r"score \S+, threshold \S+ at a false match rate of 0\.1 \(orl_unseen\): (two people|the same person)\n", said
+        r"score \S+, threshold \S+ at a false accept rate of 0\.1 \(orl_unseen\): (different people|same person)\n",
+        said,
     )
     networks = SMALL["networks"] | {"given": {"architecture": "onnx_teacher", "path": str(model)}}
-    study.configure("brought.yaml", study="brought", networks=networks, teacher={"network": "given"})
-    study.snakemake("table2", "figures", config="brought.yaml")
-    results = study.root / "results/brought"
+    study.configure("imported.yaml", study="imported", networks=networks, teacher={"network": "given"})
+    study.snakemake("table2", "figures", config="imported.yaml")
+    results = study.root / "results/imported"
     teacher, student = (
         json.loads(path.read_text())["orl_unseen"]
         for path in (
@@ -252,7 +258,7 @@ def test_the_exported_student_compares_photographs_and_teaches_another_study(stu
     assert teacher["auc"] == pytest.approx(student["auc"], abs=1e-4)
     assert not (results / "teacher/seed0/history.parquet").exists()
     sidecar = json.loads((results / "teacher/seed0/embeddings.json").read_text())
-    assert sidecar["input"]["colour_order"] == "RGB"
+    assert sidecar["input"]["color_order"] == "RGB"
     assert "onnx_teacher" in str(sidecar["teacher"]["network"])
 
 
@@ -282,7 +288,7 @@ def test_snakemake_killed_in_mid_training_ends_with_the_same_weights(study):
 
 def test_it_runs_from_another_folder_and_as_a_module(study, tmp_path):
     text = study.snakemake("-n", "--snakefile", str(study.root / "Snakefile"), cwd=tmp_path).text
-    assert "rule report:" in text
+    assert "rule make_report:" in text
     module = tmp_path / "module"
     module.mkdir()
     (module / "Snakefile").write_text(
@@ -295,24 +301,26 @@ def test_it_runs_from_another_folder_and_as_a_module(study, tmp_path):
     command = [sys.executable, "-m", "snakemake", "-n", "--cores", "1"]
     process = subprocess.run(command, cwd=module, capture_output=True, text=True, timeout=120)
     assert process.returncode == 0, process.stdout + process.stderr
-    assert "triplets_report" in process.stdout + process.stderr
+    assert "triplets_make_report" in process.stdout + process.stderr
 
 
 def test_a_wrong_key_stops_at_once(study):
     study.configure("wrong.yaml", evaluatoin={})
     process = study.snakemake("-n", config="wrong.yaml", check=False)
     assert process.returncode != 0
-    assert "evaluatoin: no such key. Did you mean 'evaluation'?" in process.text
+    assert "evaluatoin: unknown key. Did you mean 'evaluation'?" in process.text
     assert "Traceback" not in process.text
 
 
 def test_a_failed_job_leaves_its_reason_in_its_log(study):
-    study.configure("failing.yaml", study="failing", benchmarks={"orl_unseen": {"held_out": {"people": 4, "folds": 3}}})
+    study.configure(
+        "failing.yaml", study="failing", benchmarks={"orl_unseen": {"held_out": {"identities": 4, "folds": 3}}}
+    )
     process = study.snakemake("table2", config="failing.yaml", check=False)
     assert process.returncode != 0
-    assert "3 folds need at least 6 held-out people" in process.text
-    log = study.root / "results/failing/logs/pairs/orl_unseen.log"
-    assert "3 folds need at least 6 held-out people" in log.read_text()
+    assert "3 folds need at least 6 held-out identities" in process.text
+    log = study.root / "results/failing/logs/make_pairs/orl_unseen.log"
+    assert "3 folds need at least 6 held-out identities" in log.read_text()
 
 
 def test_the_weights_say_what_they_are(study):
@@ -323,4 +331,4 @@ def test_the_weights_say_what_they_are(study):
     assert metadata["network"]["architecture"] == "mobilefacenet"
     assert len(metadata["digest"]) == 64
     sidecar = json.loads((study.results / "teacher/seed0/embeddings.json").read_text())
-    assert sidecar["normalised"] is True
+    assert sidecar["normalized"] is True

@@ -1,22 +1,16 @@
-rule acquire:
-    """Get the photographs of one data set from its source."""
+# Get the images of one data set from its source.
+use rule template as acquire with:
     output:
-        photographs=directory("<results>/faces/{dataset}/photographs"),
-        manifest="<results>/faces/{dataset}/photographs.csv",
+        images=directory("<results>/faces/{dataset}/images"),
+        manifest="<results>/faces/{dataset}/images.csv",
         origin="<results>/faces/{dataset}/origin.json",
-    log:
-        "<results>/logs/acquire/{dataset}.log",
-    benchmark:
-        "<results>/benchmarks/acquire/{dataset}.tsv"
-    conda:
-        "../../envs/study.yaml"
-    threads: 1
+    pathvars:
+        name="acquire/{dataset}",
     resources:
         mem_mb=1000,
         runtime=60,
     params:
+        script="acquire.py",
         source=lambda wildcards: source_settings(wildcards.dataset),
         downloads=study["downloads"],
         code=lambda wildcards: code("acquire.py", source_code(wildcards.dataset)),
-    script:
-        "../scripts/acquire.py"

@@ -1,50 +1,38 @@
-rule align:
-    """Find every photograph's face and warp it onto ArcFace's template, a shard of the data set at a time."""
+# Find the face in every image and warp it onto ArcFace's template, one shard of the data set per job.
+use rule template as align with:
     input:
-        # The manifest says what is in the folder; the folder's time says nothing.
-        photographs=ancient("<results>/faces/{dataset}/photographs"),
-        manifest="<results>/faces/{dataset}/photographs.csv",
+        # The manifest lists the folder's content; the folder's time does not matter.
+        images=ancient("<results>/faces/{dataset}/images"),
+        manifest="<results>/faces/{dataset}/images.csv",
         origin="<results>/faces/{dataset}/origin.json",
     output:
         store="<results>/faces/{dataset}/shards/{shard}.arrow",
         outcomes="<results>/faces/{dataset}/shards/{shard}.csv",
-    log:
-        "<results>/logs/align/{dataset}.{shard}.log",
-    benchmark:
-        "<results>/benchmarks/align/{dataset}.{shard}.tsv"
-    conda:
-        "../../envs/study.yaml"
-    threads: 1
+    pathvars:
+        name="align/{dataset}.{shard}",
     resources:
         mem_mb=2000,
         runtime=720,
     params:
+        script="align.py",
         source=lambda wildcards: source_settings(wildcards.dataset),
         settings=lambda wildcards: study["datasets"][wildcards.dataset]["alignment"],
         code=lambda wildcards: code("align.py", *alignment_code(wildcards.dataset)),
-    script:
-        "../scripts/align.py"
 
 
-rule gather:
-    """Join the shards of a data set into its face store."""
+# Merge the shards of a data set into its face store.
+use rule template as merge_shards with:
     input:
-        shards=lambda wildcards: of_shards(wildcards.dataset, "arrow"),
-        outcomes=lambda wildcards: of_shards(wildcards.dataset, "csv"),
+        shards=lambda wildcards: shard_files(wildcards.dataset, "arrow"),
+        outcomes=lambda wildcards: shard_files(wildcards.dataset, "csv"),
     output:
         store="<results>/faces/{dataset}/store.arrow",
         outcomes="<results>/faces/{dataset}/alignment.csv",
-    log:
-        "<results>/logs/gather/{dataset}.log",
-    benchmark:
-        "<results>/benchmarks/gather/{dataset}.tsv"
-    conda:
-        "../../envs/study.yaml"
-    threads: 1
+    pathvars:
+        name="merge_shards/{dataset}",
     resources:
         mem_mb=2000,
         runtime=120,
     params:
-        code=code("gather.py"),
-    script:
-        "../scripts/gather.py"
+        script="merge_shards.py",
+        code=code("merge_shards.py"),

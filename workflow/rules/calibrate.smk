@@ -1,23 +1,14 @@
-rule calibrate:
-    """Read the margins off the teacher's view of random triplets (§4.1)."""
+# Derive the margins from the teacher's distances in random triplets (§4.1).
+use rule template as calibrate with:
     input:
         training_set="<results>/split/training_set.parquet",
         teacher_embeddings="<results>/teacher/seed{seed}/embeddings.npy",
     output:
         margins="<results>/calibration/{distance}.seed{seed}.json",
         triplets="<results>/calibration/{distance}.seed{seed}.csv",
-    log:
-        "<results>/logs/calibrate/{distance}.seed{seed}.log",
-    benchmark:
-        "<results>/benchmarks/calibrate/{distance}.seed{seed}.tsv"
-    conda:
-        "../../envs/study.yaml"
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=10,
+    pathvars:
+        name="calibrate/{distance}.seed{seed}",
     params:
+        script="calibrate.py",
         settings=study["calibration"],
         code=code("calibrate.py"),
-    script:
-        "../scripts/calibrate.py"

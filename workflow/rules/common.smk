@@ -1,4 +1,4 @@
-# What the stages share: the checked configuration, names of models and files, and what a job depends on.
+# What the stages have in common: the checked configuration, names of models and files, and what a job depends on.
 import os
 import sys
 from pathlib import Path
@@ -8,7 +8,7 @@ from snakemake.settings.types import DeploymentMethod
 
 ROOT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parents[1]
 
-# The library is imported from here whether or not it is installed: by this process, by jobs, by `module:`.
+# This process, jobs and `module:` import the library from here, whether or not it is installed.
 sys.path.insert(0, str(ROOT / "src"))
 os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [str(ROOT / "src"), os.getenv("PYTHONPATH")])))
 
@@ -29,33 +29,39 @@ LABELS = {
     **{f"students/{name}": method.get("label", name) for name, method in study["methods"].items()},
 }
 BENCHMARKS = {name: benchmark.get("label", name) for name, benchmark in study["benchmarks"].items()}
-NETWORK_FILES = {
-    name: network["path"] for name, network in study["networks"].items() if configuration.holds_its_weights(network)
+# What every table and figure needs.
+REPORT_CONTEXT = {
+    "labels": LABELS,
+    "benchmarks": BENCHMARKS,
+    **{key: study["evaluation"][key] for key in ("resamples", "seed")},
 }
-# Roles whose weights are there already, with the file; the others are trained.
-BROUGHT = {
+NETWORK_FILES = {
+    name: network["path"] for name, network in study["networks"].items() if configuration.is_pretrained(network)
+}
+# Roles whose weights exist already, with the file; the others are trained.
+PRETRAINED = {
     role: path
     for role in ("teacher", "student")
     if (path := study[role]["weights"] or NETWORK_FILES.get(study[role]["network"]))
 }
-TRAINED = [role for role in ("teacher", "student") if role not in BROUGHT]
+TRAINED = [role for role in ("teacher", "student") if role not in PRETRAINED]
+NEVER_MATCHES = "(?!)"
 EXPORTED = study["export"]["method"] or METHODS[-1]
 TRAINING_STORE = f"<results>/faces/{study['training_data']['dataset']}/store.arrow"
 DISTANCES = sorted(
     {
         configuration.method_distance(method)
         for method in study["methods"].values()
-        if "margins" in registry.attribute("losses", method["loss"], "needs")
+        if "margins" in configuration.required_inputs(method)
     }
 )
 BENCHMARKS_ON_TRAINING_DATA = [
     name for name, benchmark in study["benchmarks"].items() if benchmark["dataset"] == study["training_data"]["dataset"]
 ]
-RESAMPLING = {key: study["evaluation"][key] for key in ("resamples", "seed")}
 FIXED_MARGINS = {
     method.get("label", name): method["margin"] for name, method in study["methods"].items() if "margin" in method
 }
-# What measures time takes all cores of this machine, so that nothing runs beside it.
+# Jobs that measure time take all cores of this machine, so that nothing runs at the same time.
 ALL_CORES = workflow.resource_settings.cores or 1
 USES_CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
 INFERENCE = {key: study["execution"][key] for key in ("threads", "device")}
@@ -75,8 +81,27 @@ wildcard_constraints:
     shard=r"[0-9]+",
 
 
+rule template:
+    log:
+        "<results>/logs/<name>.log",
+    benchmark:
+        "<results>/timings/<name>.tsv"
+    """What all rules inherit: log, timing, environment, resources. `name` is the rule and its wildcards."""
+    pathvars:
+        name="template",
+    conda:
+        "../../envs/study.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        script="",
+    script:
+        "../scripts/{params.script}"
+
+
 def code(script, *modules):
-    """Version of the code that a script runs: its own and the library's that it uses."""
+    """Version of the code that a script runs: its own, and that of the library modules that it uses."""
     return provenance.code_version(ROOT / "workflow/scripts" / script, *modules)
 
 
@@ -94,19 +119,23 @@ def source_code(dataset):
 
 
 def alignment_code(dataset):
-    return source_code(dataset), f"faces.detectors.{study['datasets'][dataset]['alignment']['engine']}"
+    return source_code(dataset), f"faces.detectors.{study['datasets'][dataset]['alignment']['detector']}"
 
 
-def of_shards(dataset, ending):
-    """A data set's shards; faces that the source has aligned are one."""
+def shard_files(dataset, extension):
+    """Files of a data set's shards; there is only one if the source's faces are already aligned."""
     entry = study["datasets"][dataset]
-    aligned = registry.attribute("faces.sources", entry["source"], "aligned")
+    aligned = registry.attribute("faces.sources", entry["source"], "aligned", default=False)
     shards = range(1 if aligned else entry["alignment"]["shards"])
-    return [f"<results>/faces/{dataset}/shards/{shard}.{ending}" for shard in shards]
+    return [f"<results>/faces/{dataset}/shards/{shard}.{extension}" for shard in shards]
 
 
 def benchmark_data(benchmark):
     return study["benchmarks"][benchmark]["dataset"]
+
+
+def benchmark_store(benchmark):
+    return f"<results>/faces/{benchmark_data(benchmark)}/store.arrow"
 
 
 def protocol(benchmark):
@@ -115,61 +144,50 @@ def protocol(benchmark):
     return {key: entry[key] for key in ("held_out", "published") if key in entry}
 
 
-def role_code(role):
-    return network_code(study[role]["network"]), f"losses.{study[role]['method']['loss']}"
+def network_of(model):
+    return study["teacher" if model == "teacher" else "student"]["network"]
 
 
-def method_code(name):
-    return network_code(study["student"]["network"]), f"losses.{study['methods'][name]['loss']}"
+def training_code(network, method):
+    return code("train.py", network_code(network), f"losses.{method['loss']}")
+
+
+def training_settings(network, method, training):
+    """What a training reads from the configuration, apart from paths and seed."""
+    return {
+        "study": study["study"],
+        "network": study["networks"][network],
+        "loss": method["loss"],
+        "loss_settings": configuration.loss_settings(method),
+        "training": training,
+        "execution": study["execution"],
+    }
 
 
 def role_settings(role):
-    """What the first-stage training of teacher or student reads from the configuration."""
     entry = study[role]
-    return {
-        "network": study["networks"][entry["network"]],
-        "loss": entry["method"]["loss"],
-        "loss_settings": configuration.loss_settings(entry["method"]),
-        "training": entry["training"],
-        "execution": study["execution"],
-        "study": study["study"],
-    }
+    return training_settings(entry["network"], entry["method"], entry["training"])
 
 
 def method_settings(name):
-    """What the second-stage training by one method reads from the configuration."""
     method = study["methods"][name]
-    return {
-        "network": study["networks"][study["student"]["network"]],
-        "loss": method["loss"],
-        "loss_settings": configuration.loss_settings(method),
-        "training": {**study["second_stage"]["training"], **method["training"]},
-        "execution": study["execution"],
-        "study": study["study"],
-    }
+    training = {**study["second_stage"]["training"], **method["training"]}
+    return training_settings(study["student"]["network"], method, training)
 
 
 def method_inputs(wildcards):
-    """What a method needs beyond the faces and the student's weights."""
+    """What a method requires beyond the faces and the student's weights."""
     method = study["methods"][wildcards.method]
-    needs = registry.attribute("losses", method["loss"], "needs")
-    wanted = {}
-    if "teacher_embeddings" in needs:
-        wanted["teacher"] = "<results>/teacher/seed{seed}/weights.safetensors"
-        wanted["teacher_embeddings"] = "<results>/teacher/seed{seed}/embeddings.npy"
-        wanted["teacher_sidecar"] = "<results>/teacher/seed{seed}/embeddings.json"
-    if "margins" in needs:
+    required = configuration.required_inputs(method)
+    inputs = {}
+    if "teacher_embeddings" in required:
+        inputs["teacher_weights"] = "<results>/teacher/seed{seed}/weights.safetensors"
+        inputs["teacher_embeddings"] = "<results>/teacher/seed{seed}/embeddings.npy"
+        inputs["teacher_sidecar"] = "<results>/teacher/seed{seed}/embeddings.json"
+    if "margins" in required:
         distance = configuration.method_distance(method)
-        wanted["margins"] = f"<results>/calibration/{distance}.seed{{seed}}.json"
-    return wanted
-
-
-def benchmark_store(benchmark):
-    return f"<results>/faces/{benchmark_data(benchmark)}/store.arrow"
-
-
-def network_of(model):
-    return study["teacher" if model == "teacher" else "student"]["network"]
+        inputs["margins"] = f"<results>/calibration/{distance}.seed{{seed}}.json"
+    return inputs
 
 
 def caption(name):

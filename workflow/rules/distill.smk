@@ -1,5 +1,5 @@
-rule distill:
-    """Second stage: train the ArcFace student on by one method."""
+# Second stage: continue training the ArcFace student by one method.
+use rule train as distill with:
     input:
         unpack(method_inputs),
         store=TRAINING_STORE,
@@ -8,19 +8,8 @@ rule distill:
     output:
         weights="<results>/students/{method}/seed{seed}/weights.safetensors",
         history="<results>/students/{method}/seed{seed}/history.parquet",
-    log:
-        "<results>/logs/distill/{method}.seed{seed}.log",
-    benchmark:
-        "<results>/benchmarks/distill/{method}.seed{seed}.tsv"
-    conda:
-        "../../envs/study.yaml"
-    threads: TRAINING_THREADS
-    resources:
-        mem_mb=4000,
-        runtime=2880,
-        gpu=TRAINING_GPUS,
+    pathvars:
+        name="distill/{method}.seed{seed}",
     params:
         settings=lambda wildcards: method_settings(wildcards.method),
-        code=lambda wildcards: code("train.py", *method_code(wildcards.method)),
-    script:
-        "../scripts/train.py"
+        code=lambda wildcards: training_code(study["student"]["network"], study["methods"][wildcards.method]),

@@ -1,24 +1,19 @@
-rule embed:
-    """Embed every face and its mirror image with the teacher, once."""
+# Embed every face and its flipped copy with the teacher, once.
+use rule template as embed with:
     input:
         weights="<results>/teacher/seed{seed}/weights.safetensors",
         store=TRAINING_STORE,
     output:
         embeddings="<results>/teacher/seed{seed}/embeddings.npy",
         sidecar="<results>/teacher/seed{seed}/embeddings.json",
-    log:
-        "<results>/logs/embed/seed{seed}.log",
-    benchmark:
-        "<results>/benchmarks/embed/seed{seed}.tsv"
-    conda:
-        "../../envs/study.yaml"
+    pathvars:
+        name="embed/seed{seed}",
     threads: study["execution"]["threads"]
     resources:
         mem_mb=4000,
         runtime=720,
         gpu=GPUS,
     params:
+        script="embed.py",
         execution=INFERENCE,
         code=code("embed.py", network_code(study["teacher"]["network"])),
-    script:
-        "../scripts/embed.py"

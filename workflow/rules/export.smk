@@ -1,9 +1,9 @@
-rule export:
-    """Write the chosen student as ONNX and safetensors, check that they agree with PyTorch, and say what it is."""
+# Write the chosen student as ONNX and safetensors, check that they agree with PyTorch, and describe it.
+use rule template as export with:
     input:
         weights=f"<results>/students/{EXPORTED}/seed{SEEDS[0]}/weights.safetensors",
         scores=f"<results>/evaluation/students/{EXPORTED}/seed{SEEDS[0]}.parquet",
-        figures=f"<results>/evaluation/students/{EXPORTED}/seed{SEEDS[0]}.json",
+        metrics=f"<results>/evaluation/students/{EXPORTED}/seed{SEEDS[0]}.json",
         store=TRAINING_STORE,
         teacher=f"<results>/teacher/seed{SEEDS[0]}/weights.safetensors",
     output:
@@ -11,25 +11,19 @@ rule export:
         safetensors="<results>/export/model.safetensors",
         parity="<results>/export/parity.json",
         card="<results>/export/README.md",
-    log:
-        "<results>/logs/export.log",
-    benchmark:
-        "<results>/benchmarks/export.tsv"
-    conda:
-        "../../envs/study.yaml"
-    threads: 1
+    pathvars:
+        name="export",
     resources:
         mem_mb=3000,
         runtime=30,
     params:
+        script="export.py",
         name=f"{study['student']['network']}, {LABELS[f'students/{EXPORTED}'].removeprefix('+ ')}",
         settings={
-            **{key: study["export"][key] for key in ("fmr", "opset", "parity_faces")},
-            "mirror": study["evaluation"]["mirror"],
+            **{key: study["export"][key] for key in ("far", "opset", "parity_faces")},
+            "flip": study["evaluation"]["flip"],
             "title": study["title"],
             "benchmarks": BENCHMARKS,
-            "teacher_licence": study["teacher"]["licence"],
+            "teacher_license": study["teacher"]["license"],
         },
         code=code("export.py", network_code(study["student"]["network"])),
-    script:
-        "../scripts/export.py"

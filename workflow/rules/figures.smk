@@ -1,32 +1,23 @@
-rule figure_faces_strip:
-    """A strip of aligned faces."""
+# A strip of aligned faces.
+use rule template as plot_faces with:
     input:
         store=TRAINING_STORE,
     output:
         report(
             "<results>/figures/faces.png",
-            caption=caption("faces_strip"),
+            caption=caption("faces"),
             category="1 Faces",
             labels={"item": "Aligned faces", "kind": "figure"},
         ),
-    log:
-        "<results>/logs/figures/faces_strip.log",
-    benchmark:
-        "<results>/benchmarks/figures/faces_strip.tsv"
-    conda:
-        "../../envs/study.yaml"
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=30,
+    pathvars:
+        name="plot_faces",
     params:
-        code=code("figure_faces_strip.py"),
-    script:
-        "../scripts/figure_faces_strip.py"
+        script="plot_faces.py",
+        code=code("plot_faces.py"),
 
 
-rule figure_training_curves:
-    """Loss of every model over its steps."""
+# Loss of every model over its steps.
+use rule template as plot_training_curves with:
     input:
         first_stage=expand("<results>/{role}/seed{seed}/history.parquet", role=TRAINED, seed=SEEDS),
         second_stage=expand("<results>/{model}/seed{seed}/history.parquet", model=STUDENTS, seed=SEEDS),
@@ -37,28 +28,18 @@ rule figure_training_curves:
             category="2 Training",
             labels={"item": "Training curves", "kind": "figure"},
         ),
-    log:
-        "<results>/logs/figures/training_curves.log",
-    benchmark:
-        "<results>/benchmarks/figures/training_curves.tsv"
-    conda:
-        "../../envs/study.yaml"
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=30,
+    pathvars:
+        name="plot_training_curves",
     params:
+        script="plot_training_curves.py",
         trained=TRAINED,
         students=STUDENTS,
-        labels=LABELS,
-        seeds=SEEDS,
-        code=code("figure_training_curves.py"),
-    script:
-        "../scripts/figure_training_curves.py"
+        context=REPORT_CONTEXT,
+        code=code("plot_training_curves.py"),
 
 
-rule figure_calibration:
-    """The sampled triplets' d, the margins, and the line F(d)."""
+# The sampled triplets' d, the margins, and the line F(d).
+use rule template as plot_calibration with:
     input:
         margins=expand("<results>/calibration/{distance}.seed{seed}.json", distance=DISTANCES, seed=SEEDS[0]),
         triplets=expand("<results>/calibration/{distance}.seed{seed}.csv", distance=DISTANCES, seed=SEEDS[0]),
@@ -69,25 +50,16 @@ rule figure_calibration:
             category="3 Calibration",
             labels={"item": "Calibration of the margins", "kind": "figure"},
         ),
-    log:
-        "<results>/logs/figures/calibration.log",
-    benchmark:
-        "<results>/benchmarks/figures/calibration.tsv"
-    conda:
-        "../../envs/study.yaml"
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=30,
+    pathvars:
+        name="plot_calibration",
     params:
+        script="plot_calibration.py",
         distances=DISTANCES,
-        code=code("figure_calibration.py"),
-    script:
-        "../scripts/figure_calibration.py"
+        code=code("plot_calibration.py"),
 
 
-rule figure_triplets:
-    """A few triplets as photographs, with the margin that each method gives them."""
+# A few triplets as images, with the margin that each method gives them.
+use rule template as plot_triplets with:
     input:
         store=TRAINING_STORE,
         training_set="<results>/split/training_set.parquet",
@@ -100,26 +72,16 @@ rule figure_triplets:
             category="3 Calibration",
             labels={"item": "Triplets and their margins", "kind": "figure"},
         ),
-    log:
-        "<results>/logs/figures/triplets.log",
-    benchmark:
-        "<results>/benchmarks/figures/triplets.tsv"
-    conda:
-        "../../envs/study.yaml"
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=30,
+    pathvars:
+        name="plot_triplets",
     params:
-        fixed=FIXED_MARGINS,
-        distance=DISTANCES[:1],
-        code=code("figure_triplets.py"),
-    script:
-        "../scripts/figure_triplets.py"
+        script="plot_triplets.py",
+        fixed_margins=FIXED_MARGINS,
+        code=code("plot_triplets.py"),
 
 
-rule figure_roc:
-    """True accepts against false accepts of every model."""
+# True accepts against false accepts of every model.
+use rule template as plot_roc with:
     input:
         scores=expand("<results>/evaluation/{model}/seed{seed}.parquet", model=MODELS, seed=SEEDS),
     output:
@@ -129,30 +91,17 @@ rule figure_roc:
             category="4 Evaluation",
             labels={"item": "ROC", "kind": "figure"},
         ),
-    log:
-        "<results>/logs/figures/roc.log",
-    benchmark:
-        "<results>/benchmarks/figures/roc.tsv"
-    conda:
-        "../../envs/study.yaml"
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=30,
+    pathvars:
+        name="plot_roc",
     params:
+        script="plot_roc.py",
         models=MODELS,
-        labels=LABELS,
-        benchmarks=BENCHMARKS,
-        seeds=SEEDS,
-        code=code("figure_roc.py"),
-    script:
-        "../scripts/figure_roc.py"
+        context=REPORT_CONTEXT,
+        code=code("plot_roc.py"),
 
 
-rule figure_score_distributions:
-    """Genuine and impostor scores of every model."""
-    input:
-        scores=expand("<results>/evaluation/{model}/seed{seed}.parquet", model=MODELS, seed=SEEDS),
+# Genuine and impostor scores of every model.
+use rule plot_roc as plot_score_distributions with:
     output:
         report(
             "<results>/figures/score_distributions.svg",
@@ -160,28 +109,15 @@ rule figure_score_distributions:
             category="4 Evaluation",
             labels={"item": "Score distributions", "kind": "figure"},
         ),
-    log:
-        "<results>/logs/figures/score_distributions.log",
-    benchmark:
-        "<results>/benchmarks/figures/score_distributions.tsv"
-    conda:
-        "../../envs/study.yaml"
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=30,
+    pathvars:
+        name="plot_score_distributions",
     params:
-        models=MODELS,
-        labels=LABELS,
-        benchmarks=BENCHMARKS,
-        seeds=SEEDS,
-        code=code("figure_score_distributions.py"),
-    script:
-        "../scripts/figure_score_distributions.py"
+        script="plot_score_distributions.py",
+        code=code("plot_score_distributions.py"),
 
 
-rule figure_accuracy_against_flops:
-    """Accuracy of every model against its cost."""
+# Accuracy of every model against its cost.
+use rule plot_roc as plot_accuracy_against_flops with:
     input:
         scores=expand("<results>/evaluation/{model}/seed{seed}.parquet", model=MODELS, seed=SEEDS),
         profiles=[f"<results>/profile/{network_of(model)}.json" for model in MODELS],
@@ -192,33 +128,19 @@ rule figure_accuracy_against_flops:
             category="5 Tables of the paper",
             labels={"item": "Accuracy against FLOPs", "kind": "figure"},
         ),
-    log:
-        "<results>/logs/figures/accuracy_against_flops.log",
-    benchmark:
-        "<results>/benchmarks/figures/accuracy_against_flops.tsv"
-    conda:
-        "../../envs/study.yaml"
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=30,
+    pathvars:
+        name="plot_accuracy_against_flops",
     params:
-        models=MODELS,
-        labels=LABELS,
-        benchmarks=BENCHMARKS,
-        seeds=SEEDS,
-        settings=RESAMPLING,
-        code=code("figure_accuracy_against_flops.py"),
-    script:
-        "../scripts/figure_accuracy_against_flops.py"
+        script="plot_accuracy_against_flops.py",
+        code=code("plot_accuracy_against_flops.py"),
 
 
 FIGURES = [
-    rules.figure_faces_strip.output,
-    rules.figure_training_curves.output,
-    # Without a method that asks for margins there is nothing to calibrate.
-    *([rules.figure_calibration.output, rules.figure_triplets.output] if DISTANCES else []),
-    rules.figure_roc.output,
-    rules.figure_score_distributions.output,
-    rules.figure_accuracy_against_flops.output,
+    rules.plot_faces.output,
+    rules.plot_training_curves.output,
+    # If no method requires margins, there is nothing to calibrate.
+    *([rules.plot_calibration.output, rules.plot_triplets.output] if DISTANCES else []),
+    rules.plot_roc.output,
+    rules.plot_score_distributions.output,
+    rules.plot_accuracy_against_flops.output,
 ]

@@ -1,61 +1,43 @@
-rule export_training_pack:
-    """Write a data set's faces as an InsightFace training pack."""
+# Write a data set's faces as an InsightFace training pack.
+use rule template as export_training_pack with:
     input:
         store="<results>/faces/{dataset}/store.arrow",
     output:
         records="<results>/packs/{dataset}/train.rec",
         index="<results>/packs/{dataset}/train.idx",
         properties="<results>/packs/{dataset}/property",
-    log:
-        "<results>/logs/export_training_pack/{dataset}.log",
-    benchmark:
-        "<results>/benchmarks/export_training_pack/{dataset}.tsv"
-    conda:
-        "../../envs/study.yaml"
-    threads: 1
+    pathvars:
+        name="export_training_pack/{dataset}",
     resources:
         mem_mb=2000,
         runtime=120,
     params:
+        script="export_training_pack.py",
         code=code("export_training_pack.py"),
-    script:
-        "../scripts/export_training_pack.py"
 
 
-rule export_verification_pack:
-    """Write a benchmark's pairs as an InsightFace verification pack."""
+# Write a benchmark's pairs as an InsightFace verification pack.
+use rule template as export_verification_pack with:
     input:
         store=lambda wildcards: benchmark_store(wildcards.benchmark),
         pairs="<results>/split/{benchmark}.csv",
     output:
         "<results>/packs/{benchmark}.bin",
-    log:
-        "<results>/logs/export_verification_pack/{benchmark}.log",
-    benchmark:
-        "<results>/benchmarks/export_verification_pack/{benchmark}.tsv"
-    conda:
-        "../../envs/study.yaml"
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=30,
+    pathvars:
+        name="export_verification_pack/{benchmark}",
     params:
+        script="export_verification_pack.py",
         code=code("export_verification_pack.py"),
-    script:
-        "../scripts/export_verification_pack.py"
 
 
-rule mxnet_environment:
-    """Make the isolated environment of mxnet, where conda does not."""
+rule create_mxnet_environment:
+    """Create the isolated environment of mxnet, unless conda does."""
     output:
         directory("<results>/packs/mxnet"),
     log:
-        "<results>/logs/mxnet_environment.log",
-    benchmark:
-        "<results>/benchmarks/mxnet_environment.tsv"
+        "<results>/logs/create_mxnet_environment.log",
     conda:
         "../../envs/study.yaml"
-    threads: 1
     resources:
         mem_mb=1000,
         runtime=30,
@@ -76,11 +58,8 @@ rule read_with_mxnet:
         "<results>/packs/{dataset}.mxnet.csv",
     log:
         "<results>/logs/read_with_mxnet/{dataset}.log",
-    benchmark:
-        "<results>/benchmarks/read_with_mxnet/{dataset}.tsv"
     conda:
         "../../envs/mxnet.yaml"
-    threads: 1
     resources:
         mem_mb=2000,
         runtime=120,
@@ -91,24 +70,15 @@ rule read_with_mxnet:
         "{params.python} {params.reader} {input.index} {input.records} {output} > {log} 2>&1"
 
 
-rule check_training_pack:
-    """Compare what mxnet read with the face store, byte for byte."""
+# Compare what mxnet read with the face store, byte for byte.
+use rule template as check_training_pack with:
     input:
         store="<results>/faces/{dataset}/store.arrow",
         listing="<results>/packs/{dataset}.mxnet.csv",
     output:
         "<results>/packs/{dataset}.check.json",
-    log:
-        "<results>/logs/check_training_pack/{dataset}.log",
-    benchmark:
-        "<results>/benchmarks/check_training_pack/{dataset}.tsv"
-    conda:
-        "../../envs/study.yaml"
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=120,
+    pathvars:
+        name="check_training_pack/{dataset}",
     params:
+        script="check_training_pack.py",
         code=code("check_training_pack.py"),
-    script:
-        "../scripts/check_training_pack.py"

@@ -1,56 +1,35 @@
-rule resolved_config:
-    """Write the configuration that the results come from, defaults and overrides included."""
+# Write the configuration that the results come from, including defaults and overrides.
+use rule template as write_config with:
     output:
         "<results>/config.yaml",
-    log:
-        "<results>/logs/resolved_config.log",
-    benchmark:
-        "<results>/benchmarks/resolved_config.tsv"
-    conda:
-        "../../envs/study.yaml"
-    threads: 1
-    resources:
-        mem_mb=500,
-        runtime=10,
+    pathvars:
+        name="write_config",
     params:
+        script="write_config.py",
         config=configuration.for_rerun(config, study),
-        code=code("resolved_config.py"),
-    script:
-        "../scripts/resolved_config.py"
+        code=code("write_config.py"),
 
 
-localrules:
-    report,
-
-
-rule report:
-    """Gather tables and figures into one HTML file that opens offline."""
+# Collect tables and figures in one HTML file that opens offline.
+use rule template as make_report with:
     input:
         results=[
-            rules.findings.output.html,
-            rules.quality.output.html,
+            rules.make_findings.output.html,
+            rules.make_quality_table.output.html,
             FIGURES,
-            rules.verification.output.html,
-            rules.table1.output.html,
-            rules.table2.output.html,
+            rules.make_verification_table.output.html,
+            rules.make_table1.output.html,
+            rules.make_table2.output.html,
         ],
         config="<results>/config.yaml",
         front_page=caption("workflow"),
         captions=sorted(str(path) for path in (ROOT / "report").glob("*.rst")),
     output:
         "<results>/report.html",
-    log:
-        "<results>/logs/report.log",
-    benchmark:
-        "<results>/benchmarks/report.tsv"
-    conda:
-        "../../envs/study.yaml"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
+    pathvars:
+        name="make_report",
+    localrule: True
     params:
+        script="make_report.py",
         snakefile=ROOT / "Snakefile",
-        code=code("report.py"),
-    script:
-        "../scripts/report.py"
+        code=code("make_report.py"),

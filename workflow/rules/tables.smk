@@ -1,5 +1,5 @@
-rule table1:
-    """Table 1: what the networks cost, beside the paper's numbers."""
+# Table 1: the cost of the networks, with the paper's numbers.
+use rule template as make_table1 with:
     input:
         profiles=expand("<results>/profile/{network}.json", network=study["profile"]["networks"]),
     output:
@@ -11,25 +11,16 @@ rule table1:
             labels={"item": "Table 1: cost of the networks", "kind": "table"},
         ),
         tex="<results>/tables/table1.tex",
-    log:
-        "<results>/logs/table1.log",
-    benchmark:
-        "<results>/benchmarks/table1.tsv"
-    conda:
-        "../../envs/study.yaml"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
+    pathvars:
+        name="make_table1",
     params:
+        script="make_table1.py",
         networks=study["profile"]["networks"],
-        code=code("table1.py"),
-    script:
-        "../scripts/table1.py"
+        code=code("make_table1.py"),
 
 
-rule table2:
-    """Table 2: accuracy of every model on every benchmark, with intervals."""
+# Table 2: accuracy of every model on every benchmark, with intervals.
+use rule template as make_table2 with:
     input:
         scores=expand("<results>/evaluation/{model}/seed{seed}.parquet", model=MODELS, seed=SEEDS),
         training_set="<results>/split/training_set.parquet",
@@ -42,64 +33,41 @@ rule table2:
             labels={"item": "Table 2: verification accuracy", "kind": "table"},
         ),
         tex="<results>/tables/table2.tex",
-    log:
-        "<results>/logs/table2.log",
-    benchmark:
-        "<results>/benchmarks/table2.tsv"
-    conda:
-        "../../envs/study.yaml"
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=30,
+    pathvars:
+        name="make_table2",
     params:
+        script="make_table2.py",
         models=MODELS,
-        labels=LABELS,
-        benchmarks=BENCHMARKS,
-        settings=RESAMPLING,
-        seeds=SEEDS,
-        code=code("table2.py"),
-    script:
-        "../scripts/table2.py"
+        context=REPORT_CONTEXT,
+        code=code("make_table2.py"),
 
 
-rule verification:
-    """Every figure of every model: accuracy by folds, AUC, EER, TAR at FAR."""
+# All metrics of every model: k-fold accuracy, AUC, EER, TAR at FAR.
+use rule template as make_verification_table with:
     input:
-        figures=expand("<results>/evaluation/{model}/seed{seed}.json", model=MODELS, seed=SEEDS),
+        metrics=expand("<results>/evaluation/{model}/seed{seed}.json", model=MODELS, seed=SEEDS),
     output:
         csv="<results>/tables/verification.csv",
         html=report(
             "<results>/tables/verification.html",
             caption=caption("verification"),
             category="4 Evaluation",
-            labels={"item": "Verification in full", "kind": "table"},
+            labels={"item": "All verification metrics", "kind": "table"},
         ),
-    log:
-        "<results>/logs/verification.log",
-    benchmark:
-        "<results>/benchmarks/verification.tsv"
-    conda:
-        "../../envs/study.yaml"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
+    pathvars:
+        name="make_verification_table",
     params:
+        script="make_verification_table.py",
         models=MODELS,
-        labels=LABELS,
-        benchmarks=BENCHMARKS,
-        seeds=SEEDS,
-        code=code("verification.py"),
-    script:
-        "../scripts/verification.py"
+        context=REPORT_CONTEXT,
+        code=code("make_verification_table.py"),
 
 
-rule findings:
-    """What the study says: warnings, changes, and which differences hold."""
+# The findings of the study: warnings, changes, and which differences are supported.
+use rule template as make_findings with:
     input:
         scores=expand("<results>/evaluation/{model}/seed{seed}.parquet", model=MODELS, seed=SEEDS),
-        figures=expand("<results>/evaluation/{model}/seed{seed}.json", model=MODELS, seed=SEEDS),
+        metrics=expand("<results>/evaluation/{model}/seed{seed}.json", model=MODELS, seed=SEEDS),
         histories=expand("<results>/{model}/seed{seed}/history.parquet", model=STUDENTS, seed=SEEDS),
         margins=expand("<results>/calibration/{distance}.seed{seed}.json", distance=DISTANCES, seed=SEEDS[0]),
     output:
@@ -110,24 +78,42 @@ rule findings:
             category="0 Findings",
             labels={"item": "Findings", "kind": "table"},
         ),
-    log:
-        "<results>/logs/findings.log",
-    benchmark:
-        "<results>/benchmarks/findings.tsv"
-    conda:
-        "../../envs/study.yaml"
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=30,
+    pathvars:
+        name="make_findings",
     params:
+        script="make_findings.py",
         models=MODELS,
         students=STUDENTS,
         distances=DISTANCES,
-        labels=LABELS,
-        benchmarks=BENCHMARKS,
-        settings=RESAMPLING,
-        seeds=SEEDS,
-        code=code("findings.py"),
-    script:
-        "../scripts/findings.py"
+        context=REPORT_CONTEXT,
+        code=code("make_findings.py"),
+
+
+# Count the outcomes of the alignment, and what training set and benchmarks have in common.
+use rule template as make_quality_table with:
+    input:
+        stores=expand("<results>/faces/{dataset}/store.arrow", dataset=study["datasets"]),
+        outcomes=expand("<results>/faces/{dataset}/alignment.csv", dataset=study["datasets"]),
+        origins=expand("<results>/faces/{dataset}/origin.json", dataset=study["datasets"]),
+        training_store=TRAINING_STORE,
+        training_set="<results>/split/training_set.parquet",
+        benchmark_stores=[benchmark_store(benchmark) for benchmark in BENCHMARKS],
+        pairs=expand("<results>/split/{benchmark}.csv", benchmark=BENCHMARKS),
+    output:
+        csv="<results>/faces/quality.csv",
+        html=report(
+            "<results>/faces/quality.html",
+            caption=caption("quality"),
+            category="1 Faces",
+            labels={"item": "Images and faces", "kind": "table"},
+        ),
+    pathvars:
+        name="make_quality_table",
+    resources:
+        mem_mb=2000,
+        runtime=120,
+    params:
+        script="make_quality_table.py",
+        datasets=list(study["datasets"]),
+        benchmarks=list(BENCHMARKS.values()),
+        code=code("make_quality_table.py"),

@@ -1,52 +1,38 @@
-rule train:
-    """First stage: train the teacher or the student from scratch."""
+# First stage: train the teacher or the student from scratch.
+use rule template as train with:
     input:
         store=TRAINING_STORE,
         training_set="<results>/split/training_set.parquet",
     output:
         weights="<results>/{role}/seed{seed}/weights.safetensors",
         history="<results>/{role}/seed{seed}/history.parquet",
-    log:
-        "<results>/logs/train/{role}.seed{seed}.log",
-    benchmark:
-        "<results>/benchmarks/train/{role}.seed{seed}.tsv"
+    pathvars:
+        name="train/{role}.seed{seed}",
     wildcard_constraints:
-        role="|".join(TRAINED) or "nobody",
-    conda:
-        "../../envs/study.yaml"
+        role="|".join(TRAINED) or NEVER_MATCHES,
     threads: TRAINING_THREADS
     resources:
         mem_mb=4000,
         runtime=2880,
         gpu=TRAINING_GPUS,
     params:
+        script="train.py",
         settings=lambda wildcards: role_settings(wildcards.role),
-        code=lambda wildcards: code("train.py", *role_code(wildcards.role)),
-    script:
-        "../scripts/train.py"
+        code=lambda wildcards: training_code(study[wildcards.role]["network"], study[wildcards.role]["method"]),
 
 
-rule bring:
-    """First stage: take a model's weights from a file."""
+# First stage: import a model's weights from a file.
+use rule template as import_weights with:
     input:
-        source=lambda wildcards: BROUGHT[wildcards.role],
+        source=lambda wildcards: PRETRAINED[wildcards.role],
     output:
         weights="<results>/{role}/seed{seed}/weights.safetensors",
-    log:
-        "<results>/logs/bring/{role}.seed{seed}.log",
-    benchmark:
-        "<results>/benchmarks/bring/{role}.seed{seed}.tsv"
+    pathvars:
+        name="import_weights/{role}.seed{seed}",
     wildcard_constraints:
-        role="|".join(BROUGHT) or "nobody",
-    conda:
-        "../../envs/study.yaml"
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=10,
+        role="|".join(PRETRAINED) or NEVER_MATCHES,
     params:
+        script="import_weights.py",
         settings=lambda wildcards: study["networks"][study[wildcards.role]["network"]],
         study=study["study"],
-        code=lambda wildcards: code("bring.py", network_code(study[wildcards.role]["network"])),
-    script:
-        "../scripts/bring.py"
+        code=lambda wildcards: code("import_weights.py", network_code(study[wildcards.role]["network"])),

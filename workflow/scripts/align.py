@@ -1,11 +1,10 @@
-from triplet_distillation.faces.align import write_shard
+from triplet_distillation.faces.align import AcquiredFiles, write_shard
 from triplet_distillation.logs import logged_to
 
 with logged_to(snakemake.log[0]):
+    files = snakemake.input
     write_shard(
-        photographs=snakemake.input.photographs,
-        manifest=snakemake.input.manifest,
-        origin=snakemake.input.origin,
+        acquired=AcquiredFiles(files.images, files.manifest, files.origin),
         source=snakemake.params.source,
         settings=snakemake.params.settings,
         shard=int(snakemake.wildcards.shard),

@@ -1,4 +1,4 @@
-"""Runs in mxnet's own environment: lists each record's number, labels and image digest."""
+"""Runs in the environment of mxnet: lists the number, labels and image digest of each record."""
 
 import csv
 import hashlib

@@ -1,1 +1,1 @@
-"""A trained student outside the study: exported, with a model card, and used on photographs."""
+"""A trained student outside the study: exported with a model card, and applied to images."""

@@ -1,89 +1,95 @@
-"""The model card: what a model is, what it was measured at, and under which terms."""
+"""The model card: what a model is, how it performs, and on what terms it may be used."""
+
+from triplet_distillation.evaluation.verification import VerificationMetrics
+from triplet_distillation.settings import ExportSettings
 
 PERCENT = 100
 
 
-def model_card(metadata: dict, teacher: dict, figures: dict, parity: dict, settings: dict) -> str:
+def model_card(
+    metadata: dict, teacher: dict, metrics: dict[str, VerificationMetrics], parity: dict, settings: ExportSettings
+) -> str:
     """A model card in Markdown.
 
     Args:
         metadata: of the exported model.
         teacher: metadata of the teacher's weights.
-        figures: benchmark to its figures (:func:`triplet_distillation.evaluation.verification.evaluate`).
-        parity: as :func:`.export.parity` gives it.
-        settings: ``title``, ``benchmarks`` (name to label), ``mirror``, ``teacher_licence``.
+        metrics: benchmark to the model's metrics.
+        parity: the result of :func:`.export.parity`.
+        settings: of the export.
     """
-    data, takes = metadata["training_data"], metadata["input"]
+    data, model_input = metadata["training_data"], metadata["input"]
+    size = ", ".join(map(str, model_input["input_size"]))
     return "\n".join(
         [
             f"# {metadata['name']}",
             "",
-            f"A face recognition model from the study *{settings['title']}* (`{metadata['study']}`, seed "
+            f"A face recognition model from the study *{settings.title}* (`{metadata['study']}`, seed "
             f"{metadata['seed']}), made by the workflow of *Triplet Distillation for Deep Face Recognition*.",
             "",
             "## Use",
             "",
-            f"- `model.onnx`: input `images`, [batch, 3, {', '.join(map(str, takes['input_size']))}] float32, "
-            f"{takes['colour_order']}, (pixel − {takes['pixel_mean']:g}) / {takes['pixel_scale']:g}; output "
-            f"`embeddings`, [batch, {metadata['embedding']['size']}], not normalised.",
+            f"- `model.onnx`: input `images`, [batch, 3, {size}] float32, "
+            f"{model_input['color_order']}, (pixel − {model_input['pixel_mean']:g}) / {model_input['pixel_scale']:g}; "
+            f"output `embeddings`, [batch, {metadata['embedding']['size']}], not normalized.",
             "- `model.safetensors`: the same weights for PyTorch.",
             f"- Faces are aligned: {data['template']} (detector: {data['detector']}).",
-            f"- Mirror image: {settings['mirror']}. Scores are cosines.",
-            "- Both files carry this in their metadata.",
-            "- `python -m triplet_distillation compare model.onnx A.jpg B.jpg` compares two photographs.",
+            f"- Flipped image: {settings.flip}. Scores are cosines.",
+            "- Both files contain this information in their metadata.",
+            "- `python -m triplet_distillation compare model.onnx A.jpg B.jpg` compares two images.",
             "",
-            "## Measured",
+            "## Performance",
             "",
-            "| benchmark | accuracy by folds, % | AUC | equal error rate, % | pairs |",
+            "| benchmark | k-fold accuracy, % | AUC | equal error rate, % | pairs |",
             "| --- | --- | --- | --- | --- |",
-            *(_figures_row(settings["benchmarks"][name], found) for name, found in figures.items()),
+            *(_metrics_row(settings.benchmarks[name], found) for name, found in metrics.items()),
             "",
-            "| benchmark | false match rate | threshold (cosine) |",
+            "| benchmark | false accept rate | threshold (cosine) |",
             "| --- | --- | --- |",
-            *(_threshold_row(settings["benchmarks"], entry) for entry in metadata["thresholds"]),
+            *(_threshold_row(settings.benchmarks, entry) for entry in metadata["thresholds"]),
             "",
             f"ONNX Runtime against PyTorch on {parity['faces']} training faces: lowest cosine "
-            + ", ".join(f"{cosine:.7f} in batches of {size}" for size, cosine in parity["lowest_cosine"].items())
+            + ", ".join(f"{cosine:.7f} in batches of {count}" for count, cosine in parity["lowest_cosine"].items())
             + ".",
             "",
-            "## Where it comes from",
+            "## Origin",
             "",
-            f"- Training faces: {data['origin']}; licence: {data['licence']}; {data['citation']}.",
-            f"- Teacher: {_teacher(teacher)}; licence: {_teacher_licence(teacher, data, settings)}.",
+            f"- Training faces: {data['origin']}; license: {data['license']}; {data['citation']}.",
+            f"- Teacher: {_teacher(teacher)}; license: {_teacher_license(teacher, data, settings)}.",
             f"- Digest of settings, data and code: `{metadata['digest']}`.",
             "",
             "## Limits",
             "",
-            "The figures hold for the benchmarks above and faces like theirs. So do the thresholds: measure your own "
-            "on your own impostor pairs before a decision about people rests on one. How the model does on groups of "
-            "people was not measured.",
+            "The metrics and thresholds hold for the benchmarks above and similar faces. Measure a threshold on "
+            "impostor pairs of your own before you base a decision about people on it. Performance was not measured "
+            "separately for groups of people.",
             "",
         ]
     )
 
 
-def _figures_row(label: str, found: dict) -> str:
+def _metrics_row(label: str, found: VerificationMetrics) -> str:
     return (
-        f"| {label} | {PERCENT * found['accuracy']:.2f} | {found['auc']:.4f} | "
-        f"{PERCENT * found['equal_error_rate']:.2f} | {found['pairs']} |"
+        f"| {label} | {PERCENT * found.accuracy:.2f} | {found.auc:.4f} | "
+        f"{PERCENT * found.equal_error_rate:.2f} | {found.pairs} |"
     )
 
 
 def _threshold_row(labels: dict[str, str], entry: dict) -> str:
     if entry["threshold"] is None:
-        needed = round(10 / entry["fmr"])
-        threshold = f"not supported: {entry['impostors']} impostor pairs, {needed} are needed"
+        required = round(10 / entry["far"])
+        threshold = f"not available: {entry['impostors']} impostor pairs, but {required} are required"
     else:
         threshold = f"{entry['threshold']:.4f}"
-    return f"| {labels[entry['benchmark']]} | {entry['fmr']:g} | {threshold} |"
+    return f"| {labels[entry['benchmark']]} | {entry['far']:g} | {threshold} |"
 
 
 def _teacher(teacher: dict) -> str:
     network = ", ".join(f"{key} {value}" for key, value in teacher["network"].items())
-    return f"{network}, brought along (SHA-256 `{teacher['brought']}`)" if "brought" in teacher else network
+    return f"{network}, imported (SHA-256 `{teacher['imported_sha256']}`)" if "imported_sha256" in teacher else network
 
 
-def _teacher_licence(teacher: dict, data: dict, settings: dict) -> str:
-    if "brought" not in teacher:
-        return f"that of its training faces ({data['licence']})"
-    return settings["teacher_licence"] or "not stated (teacher.licence in the configuration)"
+def _teacher_license(teacher: dict, data: dict, settings: ExportSettings) -> str:
+    if "imported_sha256" not in teacher:
+        return f"that of its training faces ({data['license']})"
+    return settings.teacher_license or "not stated (teacher.license in the configuration)"

@@ -1,119 +1,127 @@
-"""An exported model on photographs: embed them, compare two."""
+"""Apply an exported model to images: embed them, compare two."""
 
 import itertools
 import json
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
 
-from triplet_distillation.evaluation.embed import combine, embed_images
+from triplet_distillation.evaluation.embed import embed_images, fuse
 from triplet_distillation.faces import align
-from triplet_distillation.faces.detectors.mtcnn import Detector
-from triplet_distillation.faces.photographs import read_photograph
-from triplet_distillation.faces.sources import Photograph
-from triplet_distillation.faces.sources.folder import photographs_in
+from triplet_distillation.faces.detectors.mtcnn import MTCNNDetector
+from triplet_distillation.faces.images import read_image
+from triplet_distillation.faces.sources import SourceImage
+from triplet_distillation.faces.sources.folder import images_in
 from triplet_distillation.faces.store import NO_FACE
-from triplet_distillation.networks import weights
-from triplet_distillation.networks.onnx_teacher import Network as OnnxNetwork
+from triplet_distillation.networks import Network, weights
+from triplet_distillation.networks.onnx_teacher import OnnxTeacher
 
 BATCH_SIZE = 32
 
 
 class Model:
-    """A model that :func:`.export.export` wrote, as ONNX or as safetensors.
+    """A model written by :func:`.export.export`, as ONNX or as safetensors.
 
     Args:
         path: ``….onnx`` or ``….safetensors``.
 
-    ``network`` maps normalised images to embeddings, ``metadata`` is what the file says.
+    ``network`` maps normalized images to embeddings; ``metadata`` is that of the file.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: the file does not exist.
         ValueError: the file was not exported by this workflow.
     """
+
+    network: Network
+    metadata: dict[str, Any]
 
     def __init__(self, path: str | Path):
         path = Path(path)
         if not path.is_file():
             raise FileNotFoundError(f"there is no model at {path}")
         if path.suffix == ".onnx":
-            self.network = OnnxNetwork(path=str(path))
-            written = self.network.session.get_modelmeta().custom_metadata_map
-            self.metadata = {key: json.loads(value) for key, value in written.items()} if "mirror" in written else {}
+            self.network, self.metadata = _open_onnx(path)
         else:
             self.network, self.metadata = weights.load(path)
-        if "mirror" not in self.metadata:
+        if "flip" not in self.metadata:
             raise ValueError(
-                f"{path} does not say how its embeddings are used: take a model that the rule export wrote "
-                "(snakemake export makes results/<study>/export/model.onnx)"
+                f"{path} does not say how its embeddings are used: choose a model that the rule export wrote "
+                "(snakemake export writes results/<study>/export/model.onnx)"
             )
 
     def embed(self, faces: np.ndarray) -> np.ndarray:
-        """L2-normalised embeddings [N, D] of aligned faces, uint8 RGB [N, 112, 112, 3], as the study made its own."""
-        return combine(embed_images(self.network, faces, torch.device("cpu")), self.metadata["mirror"])
+        """L2-normalized embeddings [N, D] of aligned faces, uint8 RGB [N, 112, 112, 3], computed as in the study."""
+        return fuse(embed_images(self.network, faces, torch.device("cpu")), self.metadata["flip"])
+
+
+def _open_onnx(path: Path) -> tuple[OnnxTeacher, dict[str, Any]]:
+    network = OnnxTeacher(path=str(path))
+    entries = network.session.get_modelmeta().custom_metadata_map
+    return network, {key: json.loads(value) for key, value in entries.items()} if "flip" in entries else {}
 
 
 class Comparison(NamedTuple):
-    """``score``, the cosine; ``threshold`` at false match rate ``fmr`` on ``benchmark``, None where none is known."""
+    """``score``, the cosine; ``threshold`` at false accept rate ``far`` on ``benchmark``, None if unknown."""
 
     score: float
     threshold: float | None
-    fmr: float | None
+    far: float | None
     benchmark: str | None
 
 
-def compare(model: Model, first: Path, second: Path, fmr: float | None = None) -> Comparison:
-    """Align two photographs, embed their faces and compare them.
+def compare(model: Model, first: Path, second: Path, far: float | None = None) -> Comparison:
+    """Align two images, embed their faces and compare them.
 
     Args:
-        fmr: the false match rate whose threshold is wanted; None takes the strictest that the model knows.
+        far: false accept rate of the threshold; None takes the strictest that the model has.
 
     Raises:
-        ValueError: a photograph cannot be read or shows no face, or the model knows no threshold at ``fmr``.
+        ValueError: an image cannot be read or shows no face, or the model has no threshold at ``far``.
     """
-    detector, faces = Detector(), []
+    detector, faces = MTCNNDetector(), []
     for path in (first, second):
-        photograph = read_photograph(path)
-        aligned = align.align(photograph, detector.detect([photograph])[0])
-        if aligned.flag == NO_FACE:
+        image = read_image(path)
+        result = align.align_face(image, detector.detect([image])[0])
+        if result.detection_status == NO_FACE:
             raise ValueError(f"no face was found in {path}")
-        faces.append(aligned.face)
+        faces.append(result.pixels)
     a, b = model.embed(np.stack(faces))
     known = [entry for entry in model.metadata["thresholds"] if entry["threshold"] is not None]
-    wanted = [entry for entry in known if fmr is None or entry["fmr"] == fmr]
-    if fmr is not None and not wanted:
-        rates = ", ".join(f"{entry['fmr']:g}" for entry in known) or "none"
-        raise ValueError(f"the model has no threshold at a false match rate of {fmr:g}; it has: {rates}")
-    if not wanted:
+    matching = [entry for entry in known if far is None or entry["far"] == far]
+    if far is not None and not matching:
+        rates = ", ".join(f"{entry['far']:g}" for entry in known) or "none"
+        raise ValueError(f"the model has no threshold at a false accept rate of {far:g}; it has: {rates}")
+    if not matching:
         return Comparison(float(a @ b), None, None, None)
-    strictest = min(wanted, key=lambda entry: entry["fmr"])
-    return Comparison(float(a @ b), strictest["threshold"], strictest["fmr"], strictest["benchmark"])
+    strictest = min(matching, key=lambda entry: entry["far"])
+    return Comparison(float(a @ b), strictest["threshold"], strictest["far"], strictest["benchmark"])
 
 
 def embed_folder(model: Model, folder: Path) -> pd.DataFrame:
-    """Embeddings of every photograph below ``folder``.
+    """Embeddings of every image below ``folder``.
 
     Returns:
-        ``path`` (below the folder), ``outcome`` (one face, several faces, no face, unreadable),
-        ``reason``, ``score`` of the detector, ``embedding`` (None where there is no face).
+        ``path`` (relative to the folder), ``outcome`` (one face, several faces, no face, unreadable),
+        ``reason``, ``score`` of the detector, ``embedding`` (None if there is no face).
 
     Raises:
-        ValueError: there is no photograph.
+        ValueError: there are no images.
     """
-    photographs = [Photograph(str(path.relative_to(folder)), "") for path in photographs_in(folder, "**/*")]
-    if not photographs:
-        raise ValueError(f"{folder} has no photographs")
-    outcomes, found = [], []
-    with_faces = (
-        (photograph.path, aligned)
-        for photograph, aligned in align.aligned_photographs(photographs, folder, Detector(), BATCH_SIZE, outcomes)
-        if aligned.flag != NO_FACE
+    images = [SourceImage(str(path.relative_to(folder)), "") for path in images_in(folder, "**/*")]
+    if not images:
+        raise ValueError(f"{folder} has no images")
+    outcomes: list[tuple[str, str, str, str]] = []
+    found = []
+    detected = (
+        (image.path, result)
+        for image, result in align.align_images(images, folder, MTCNNDetector(), BATCH_SIZE, outcomes)
+        if result.detection_status != NO_FACE
     )
-    while batch := list(itertools.islice(with_faces, BATCH_SIZE)):
-        embeddings = model.embed(np.stack([aligned.face for _, aligned in batch]))
-        found += [(path, float(aligned.score), each) for (path, aligned), each in zip(batch, embeddings)]
-    table = pd.DataFrame(outcomes, columns=["path", "identity", "outcome", "reason"]).drop(columns="identity")
+    while batch := list(itertools.islice(detected, BATCH_SIZE)):
+        embeddings = model.embed(np.stack([result.pixels for _, result in batch]))
+        found += [(path, float(result.score), each) for (path, result), each in zip(batch, embeddings)]
+    table = pd.DataFrame(outcomes, columns=align.OUTCOME_COLUMNS).drop(columns="identity")
     return table.merge(pd.DataFrame(found, columns=["path", "score", "embedding"]), on="path", how="left")

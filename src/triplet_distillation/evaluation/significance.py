@@ -1,4 +1,4 @@
-"""How sure a number is: intervals by resampling pairs, and paired comparison of two models."""
+"""Uncertainty: intervals by resampling pairs, and the paired comparison of two models."""
 
 from typing import NamedTuple
 
@@ -7,6 +7,8 @@ from scipy.stats import binomtest
 
 
 class Interval(NamedTuple):
+    """A mean with its 95 % interval."""
+
     mean: float
     low: float
     high: float
@@ -15,15 +17,15 @@ class Interval(NamedTuple):
 def bootstrap(values: np.ndarray, same: np.ndarray, resamples: int, seed: int) -> Interval:
     """Mean of ``values`` with its 95 % interval, by bootstrap over seeds and pairs.
 
-    Every resample draws the seeds with replacement and, apart for genuine and impostor
-    pairs, the pairs with replacement (the same ones for all seeds, because all saw the
-    same pairs). With one seed it shows the uncertainty from the pairs alone.
+    Every resample draws seeds with replacement, and pairs with replacement, separately for
+    genuine and impostor pairs (the same pairs for all seeds, because all seeds were tested
+    on the same pairs). With one seed, it covers the uncertainty from the pairs alone.
 
     Args:
-        values: [seeds, pairs]: whether each pair was judged rightly, or the difference
-            of that between two models.
+        values: [seeds, pairs]: whether each pair was classified correctly, or the
+            difference of that between two models.
         same: [pairs] bool.
-        resamples: how many.
+        resamples: number of resamples.
         seed: of the resampling.
     """
     random = np.random.default_rng(seed)
@@ -38,7 +40,7 @@ def bootstrap(values: np.ndarray, same: np.ndarray, resamples: int, seed: int) -
 
 
 def mcnemar(correct_a: np.ndarray, correct_b: np.ndarray) -> float:
-    """McNemar's exact p-value for two models on the same pairs ([pairs] bool each); 1 where they never differ."""
+    """McNemar's exact p-value for two models on the same pairs ([pairs] bool each); 1 if they never differ."""
     only_a, only_b = int((correct_a & ~correct_b).sum()), int((correct_b & ~correct_a).sum())
     return float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
 
@@ -53,7 +55,7 @@ def holm(p: np.ndarray) -> np.ndarray:
 
 
 def verdict(difference: float, corrected_p: float) -> str:
-    """What the claim "A beats B" is: ``supported``, ``not supported`` or ``contradicted`` (at 5 %)."""
+    """Verdict on the claim "A beats B": ``supported``, ``not supported`` or ``contradicted`` (at 5 %)."""
     if corrected_p >= 0.05:
         return "not supported"
     return "supported" if difference > 0 else "contradicted"

@@ -1,29 +1,29 @@
-"""The teacher's embeddings of a whole face store, made once; training reads them memory mapped."""
+"""The teacher's embeddings of a whole face store, computed once; training reads them memory-mapped."""
 
 import numpy as np
 
 from triplet_distillation.evaluation.embed import embed
 from triplet_distillation.faces.store import FaceStore
-from triplet_distillation.files import whole, write_json
+from triplet_distillation.files import atomic_write, write_json
 from triplet_distillation.logs import summary
 from triplet_distillation.networks import weights
-from triplet_distillation.networks.execution import prepare
+from triplet_distillation.networks.execution import setup_device
 from triplet_distillation.provenance import file_digest
+from triplet_distillation.settings import ExecutionSettings
 
 
-def write_cache(weights_path: str, store_path: str, execution: dict, output: str, sidecar: str) -> None:
-    """Embed a whole store with a teacher, on ``execution``'s threads and device.
+def write_cache(weights_path: str, store_path: str, execution: ExecutionSettings, output: str, sidecar: str) -> None:
+    """Embed a whole store with a teacher.
 
-    Writes [faces, 2, D] float32, L2-normalised (image, mirrored image), row i of store item i, and its sidecar.
-
-    The sidecar names the teacher, the store, the input's normalisation and colour order,
-    and says that the vectors are normalised.
+    Writes [faces, 2, D] float32, L2-normalized (image, flipped image), with row i for item i
+    of the store, and a sidecar: the teacher, the store, the input's normalization and color
+    order, and that the embeddings are normalized.
     """
-    device = prepare(execution)
+    device = setup_device(execution)
     network, metadata = weights.load(weights_path)
     store = FaceStore(store_path)
     embeddings = embed(network, store, np.arange(len(store)), device)
-    with whole(output) as temporary:
+    with atomic_write(output) as temporary:
         np.save(temporary, embeddings)
     write_json(
         sidecar,
@@ -35,7 +35,7 @@ def write_cache(weights_path: str, store_path: str, execution: dict, output: str
             },
             "store": store.metadata,
             "input": metadata["input"],
-            "normalised": True,
+            "normalized": True,
             "shape": list(embeddings.shape),
             "dtype": str(embeddings.dtype),
         },

@@ -1,27 +1,30 @@
-"""Face verification: accuracy by folds with exact thresholds, ROC, AUC, EER, TAR at FAR."""
+"""Face verification: k-fold accuracy with exact thresholds, ROC, AUC, EER, TAR at FAR."""
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from triplet_distillation.files import read_json
+
 
 def pair_scores(embeddings: np.ndarray, pairs: pd.DataFrame) -> np.ndarray:
-    """Cosine of every pair, [pairs], from L2-normalised ``embeddings`` whose row i is store row i of the pairs."""
+    """Cosine of every pair, [pairs]; the pairs' ``a`` and ``b`` are rows of the L2-normalized ``embeddings``."""
     return np.einsum("ij,ij->i", embeddings[pairs.a], embeddings[pairs.b])
 
 
 def best_threshold(scores: np.ndarray, same: np.ndarray) -> float:
-    """The threshold t that gets most pairs right when ``score ≥ t`` means same, found exactly.
+    """The threshold t that classifies most pairs correctly when ``score ≥ t`` means same, found exactly.
 
-    All thresholds are tried: one above every score, and one midway between each pair of
-    neighbouring scores. Of equally good ones the middle of the first run is taken, so
-    that the answer does not depend on the order of the pairs.
+    All thresholds are tried: one below and one above every score, and one midway between
+    each two neighboring scores. Of equally good ones, the middle of the first run is
+    taken, so that the result does not depend on the order of the pairs.
     """
     values, place = np.unique(scores, return_inverse=True)
     genuine = np.bincount(place, weights=same, minlength=len(values))
     impostor = np.bincount(place, weights=~same, minlength=len(values))
-    # correct[k]: the k lowest scores are called impostors
+    # correct[k]: correct decisions if the k lowest scores are classified as impostors
     correct = np.concatenate([[0], np.cumsum(impostor)]) + np.concatenate([np.cumsum(genuine[::-1])[::-1], [0]])
     best = np.flatnonzero(correct == correct.max())
     run_end = best[0] + np.argmax(np.append(np.diff(best), 2) > 1)
@@ -30,22 +33,22 @@ def best_threshold(scores: np.ndarray, same: np.ndarray) -> float:
 
 
 class FoldAccuracy(NamedTuple):
-    """``accuracies``, ``thresholds`` [folds]; ``correct`` [pairs] bool, each pair under its own fold's threshold."""
+    """``accuracies``, ``thresholds`` [folds]; ``correct`` [pairs] bool, each pair at its own fold's threshold."""
 
     accuracies: np.ndarray
     thresholds: np.ndarray
     correct: np.ndarray
 
 
-def accuracy_by_folds(scores: np.ndarray, same: np.ndarray, folds: np.ndarray) -> FoldAccuracy:
+def k_fold_accuracy(scores: np.ndarray, same: np.ndarray, folds: np.ndarray) -> FoldAccuracy:
     """Per fold, the accuracy at the threshold that is best on all the other folds (LFW's protocol).
 
     Raises:
-        ValueError: there is one fold only, so nothing to choose its threshold on.
+        ValueError: there is only one fold, so there are no other pairs to choose its threshold on.
     """
     numbers = np.unique(folds)
     if len(numbers) < 2:
-        raise ValueError("accuracy by folds needs at least two folds: the benchmark's pairs have one")
+        raise ValueError("k-fold accuracy needs at least two folds: the benchmark's pairs have only one")
     correct = np.zeros(len(scores), bool)
     thresholds = []
     for number in numbers:
@@ -64,7 +67,7 @@ class Roc(NamedTuple):
 
 
 def roc(scores: np.ndarray, same: np.ndarray) -> Roc:
-    """The exact ROC, one point a distinct score and (0, 0) before them."""
+    """The exact ROC: (0, 0), then one point per distinct score."""
     values, place = np.unique(-scores, return_inverse=True)
     genuine = np.bincount(place, weights=same, minlength=len(values))
     impostor = np.bincount(place, weights=~same, minlength=len(values))
@@ -74,13 +77,13 @@ def roc(scores: np.ndarray, same: np.ndarray) -> Roc:
     )
 
 
-def area_under(curve: Roc) -> float:
+def area_under_curve(curve: Roc) -> float:
     """AUC: the probability that a genuine pair scores higher than an impostor pair (ties count half)."""
     return float(np.trapezoid(curve.tar, curve.far))
 
 
 def equal_error_rate(curve: Roc) -> float:
-    """Where false accepts equal false rejects, interpolated between the points of the ROC."""
+    """The rate at which false accepts equal false rejects, interpolated between points of the ROC."""
     difference = curve.far - (1 - curve.tar)
     after = int(np.argmax(difference >= 0))
     if difference[after] == 0 or after == 0:
@@ -90,39 +93,64 @@ def equal_error_rate(curve: Roc) -> float:
 
 
 def tar_at_far(curve: Roc, far: float, impostors: int) -> float | None:
-    """The highest TAR whose FAR is at most ``far``; None where fewer than 10 / far impostors support it."""
+    """The highest TAR with a FAR of at most ``far``; None if there are fewer than 10 / far impostor pairs."""
     if impostors * far < 10:
         return None
     return float(curve.tar[curve.far <= far].max())
 
 
-def threshold_at_fmr(impostors: np.ndarray, rate: float) -> float | None:
-    """The lowest threshold that at most ``rate`` of the impostor scores reach, midway to the next lower score.
+def threshold_at_far(impostors: np.ndarray, far: float) -> float | None:
+    """The lowest threshold reached by at most a fraction ``far`` of the impostor scores, midway to the next lower one.
 
-    None where fewer than 10 / rate impostors support it.
+    None if there are fewer than 10 / far impostor pairs.
     """
-    if len(impostors) * rate < 10:
+    if len(impostors) * far < 10:
         return None
     highest_first = np.sort(impostors)[::-1].astype(float)
-    above, first_below = highest_first[int(len(impostors) * rate) - 1], highest_first[int(len(impostors) * rate)]
+    above, first_below = highest_first[int(len(impostors) * far) - 1], highest_first[int(len(impostors) * far)]
     return float((above + first_below) / 2) if above > first_below else float(np.nextafter(above, np.inf))
 
 
-def evaluate(scores: np.ndarray, pairs: pd.DataFrame, fars: list[float]) -> tuple[dict, np.ndarray]:
-    """Every figure of one model on one benchmark, and which pairs it got right ([pairs] bool)."""
+@dataclass(frozen=True)
+class VerificationMetrics:
+    """Metrics of one model on one benchmark.
+
+    ``accuracy`` is the mean over folds, ``accuracy_std`` the standard deviation over folds;
+    ``tar_at_far`` maps a FAR to the TAR, None if there are too few impostor pairs.
+    """
+
+    accuracy: float
+    accuracy_std: float
+    thresholds: list[float]
+    auc: float
+    equal_error_rate: float
+    tar_at_far: dict[str, float | None]
+    pairs: int
+    genuine: int
+    impostor: int
+    folds: int
+
+
+def evaluate(scores: np.ndarray, pairs: pd.DataFrame, fars: list[float]) -> tuple[VerificationMetrics, np.ndarray]:
+    """All metrics of one model on one benchmark, and which pairs it classified correctly ([pairs] bool)."""
     same = pairs.same.to_numpy()
-    by_folds = accuracy_by_folds(scores, same, pairs.fold.to_numpy())
+    folds = k_fold_accuracy(scores, same, pairs.fold.to_numpy())
     curve = roc(scores, same)
-    figures = {
-        "accuracy": float(by_folds.accuracies.mean()),
-        "accuracy_deviation": float(by_folds.accuracies.std(ddof=1)),
-        "thresholds": by_folds.thresholds.tolist(),
-        "auc": area_under(curve),
-        "equal_error_rate": equal_error_rate(curve),
-        "tar_at_far": {f"{far:g}": tar_at_far(curve, far, int((~same).sum())) for far in fars},
-        "pairs": len(pairs),
-        "genuine": int(same.sum()),
-        "impostor": int((~same).sum()),
-        "folds": len(by_folds.accuracies),
-    }
-    return figures, by_folds.correct
+    metrics = VerificationMetrics(
+        accuracy=float(folds.accuracies.mean()),
+        accuracy_std=float(folds.accuracies.std(ddof=1)),
+        thresholds=folds.thresholds.tolist(),
+        auc=area_under_curve(curve),
+        equal_error_rate=equal_error_rate(curve),
+        tar_at_far={f"{far:g}": tar_at_far(curve, far, int((~same).sum())) for far in fars},
+        pairs=len(pairs),
+        genuine=int(same.sum()),
+        impostor=int((~same).sum()),
+        folds=len(folds.accuracies),
+    )
+    return metrics, folds.correct
+
+
+def read_metrics(path: str) -> dict[str, VerificationMetrics]:
+    """Benchmark to metrics, as :func:`.evaluate.evaluate_model` wrote them."""
+    return {benchmark: VerificationMetrics(**metrics) for benchmark, metrics in read_json(path).items()}

@@ -1,1 +1,1 @@
-"""From photographs to aligned faces in a store, and the pairs of a benchmark. Knows no torch."""
+"""From images to aligned faces in a store, and the pairs of a benchmark."""

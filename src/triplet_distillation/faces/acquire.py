@@ -1,33 +1,34 @@
-"""First stage: get a data set's photographs, and write down what was got."""
+"""First stage: get the images of a data set, and record what was obtained."""
 
 import hashlib
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from triplet_distillation import registry
-from triplet_distillation.faces.sources import Downloads
+from triplet_distillation.faces.sources import Downloads, Source
 from triplet_distillation.files import write_json, write_table
 from triplet_distillation.logs import summary
 from triplet_distillation.provenance import file_digest
 
 
-def acquire(settings: dict, folder: str | Path, downloads: dict) -> tuple[pd.DataFrame, dict]:
-    """Have a source put its photographs into ``folder``, whole or not at all.
+def acquire(settings: dict[str, Any], folder: str | Path, downloads: dict) -> tuple[pd.DataFrame, dict]:
+    """Have a source put its images into ``folder``, completely or not at all.
 
     Args:
         settings: ``source`` (a file of ``faces/sources``) and the source's own settings.
-        folder: is made; what is there from before is replaced.
-        downloads: ``folder`` where downloads are kept, and ``mirror``, which may be empty.
+        folder: is created; previous content is replaced.
+        downloads: ``folder`` for downloads, and ``mirror``, which may be empty.
 
     Returns:
-        The manifest (``path, identity, bytes, sha256``, one row a photograph, in the order
-        of the source) and the origin: ``origin, citation, licence, files, photographs,
-        checksum``, the checksum being the SHA-256 of the manifest's paths and checksums.
+        The manifest (``path, identity, bytes, sha256``, one row per image, in the source's
+        order) and the origin: ``origin, citation, license, files, images, checksum``, where
+        the checksum is the SHA-256 of the manifest's paths and checksums.
 
     Raises:
-        ValueError: the source has no photographs.
+        ValueError: the source has no images.
     """
     source = open_source(settings)
     folder = Path(folder)
@@ -35,10 +36,10 @@ def acquire(settings: dict, folder: str | Path, downloads: dict) -> tuple[pd.Dat
     for leftover in (unfinished, folder):
         shutil.rmtree(leftover, ignore_errors=True)
     unfinished.mkdir(parents=True)
-    photographs = source.acquire(unfinished, Downloads(Path(downloads["folder"]), downloads["mirror"] or None))
-    if not photographs:
-        raise ValueError(f"the source has no photographs: check its settings in the configuration ({settings})")
-    manifest = pd.DataFrame(photographs)
+    images = source.acquire(unfinished, Downloads(Path(downloads["folder"]), downloads["mirror"] or None))
+    if not images:
+        raise ValueError(f"the source has no images: check its settings in the configuration ({settings})")
+    manifest = pd.DataFrame(images)
     files = [unfinished / path for path in manifest.path]
     manifest["bytes"] = [file.stat().st_size for file in files]
     manifest["sha256"] = [file_digest(file) for file in files]
@@ -47,23 +48,23 @@ def acquire(settings: dict, folder: str | Path, downloads: dict) -> tuple[pd.Dat
     origin = {
         "origin": source.origin,
         "citation": source.citation,
-        "licence": source.licence,
+        "license": source.license,
         "files": source.files,
-        "photographs": len(manifest),
+        "images": len(manifest),
         "checksum": checksum,
     }
     return manifest, origin
 
 
-def open_source(settings: dict):
-    """The source that ``settings`` (``source`` and its own settings) describe."""
-    own_settings = {key: value for key, value in settings.items() if key != "source"}
-    return registry.load("faces.sources", settings["source"])(**own_settings)
+def open_source(settings: dict[str, Any]) -> Source:
+    """The source described by ``settings``: ``source`` and its own settings."""
+    source_settings = {key: value for key, value in settings.items() if key != "source"}
+    return registry.load("faces.sources", settings["source"])(**source_settings)
 
 
-def write_photographs(settings: dict, folder: str, downloads: dict, manifest: str, origin: str) -> None:
-    """:func:`acquire` into ``folder``; the manifest as CSV, the origin as JSON."""
+def write_images(settings: dict[str, Any], folder: str, downloads: dict, manifest: str, origin: str) -> None:
+    """:func:`acquire` into ``folder``; writes the manifest as CSV and the origin as JSON."""
     table, found = acquire(settings, folder, downloads)
     write_table(manifest, table)
     write_json(origin, found)
-    summary(f"{len(table)} files of {table.identity.nunique()} people from {found['origin']}")
+    summary(f"{len(table)} files of {table.identity.nunique()} identities from {found['origin']}")

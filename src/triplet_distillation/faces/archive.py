@@ -7,23 +7,23 @@ from triplet_distillation.logs import progress
 
 
 class ArchiveError(ValueError):
-    """An archive that is broken, or that would write where it may not."""
+    """An archive that is damaged, or that would write outside its folder."""
 
 
 def extract(archive: str | Path, folder: str | Path) -> None:
-    """Extract a tar archive (of any compression) below ``folder``: plain files and folders only.
+    """Extract a tar archive (with any compression) into ``folder``: plain files and folders only.
 
     Raises:
         ArchiveError: a member is absolute, leads outside, is a link or a device, or the
-            archive is truncated; the message names the archive and the member. What was
-            extracted before stays in ``folder``, for the caller to remove.
+            archive is truncated; the message names the archive and the member. Files
+            extracted before the error stay in ``folder``, for the caller to remove.
     """
     folder = Path(folder)
     try:
         with tarfile.open(archive, "r|*") as opened:
             for member in progress(opened, f"extract {Path(archive).name}", "file"):
                 if not (member.isfile() or member.isdir()):
-                    raise ArchiveError(f"{archive}: {member.name!r} is a link or a device, which no data set needs")
+                    raise ArchiveError(f"{archive}: {member.name!r} is a link or a device, not a file")
                 opened.extract(member, folder, filter="data")
     except tarfile.FilterError as error:
         raise ArchiveError(f"{archive}: {error}: it would be written outside {folder}") from error

@@ -1,4 +1,4 @@
-"""Downloads that are either whole and checked or not there."""
+"""Downloads that are either complete and verified, or absent."""
 
 import logging
 import os
@@ -17,7 +17,7 @@ CHUNK = 1 << 20
 
 
 class DownloadError(RuntimeError):
-    """No address gave the file; the message says what each answered, and what to do by hand."""
+    """No address delivered the file; the message lists each response, and how to get the file manually."""
 
 
 def fetch(
@@ -29,21 +29,21 @@ def fetch(
     tries: int = 4,
     wait: float = 1.0,
 ) -> Path:
-    """Get a file from the first address that gives it, checked before it is called ``target``.
+    """Get a file from the first address that delivers it, verified before it is named ``target``.
 
-    A download that breaks off goes on where it stopped, in this run or the next one; what
-    is unfinished lies beside the target under another name.
+    An interrupted download resumes where it stopped, in this run or the next one; an
+    unfinished file is kept next to the target under another name.
 
     Args:
-        addresses: ``https:``, ``http:`` or ``file:`` addresses or plain paths, in the order to try.
-        target: path of the finished file; where it is there and right, nothing is fetched.
-        sha256: hex digest that the file must have.
-        mirror: folder that is looked into first, by the file's name.
+        addresses: ``https:``, ``http:`` or ``file:`` addresses or plain paths, in the order in which they are tried.
+        target: path of the finished file; if it exists and is correct, nothing is downloaded.
+        sha256: expected hex digest.
+        mirror: local folder that is searched first, by the file's name.
         tries: how often each address is tried.
-        wait: seconds before the second try; doubled for each further one.
+        wait: seconds before the second try, doubled for every further one.
 
     Raises:
-        DownloadError: no address gave the right file.
+        DownloadError: no address delivered the correct file.
     """
     target = Path(target)
     if target.is_file() and file_digest(target) == sha256:
@@ -71,21 +71,21 @@ def fetch(
                 if isinstance(error, FileNotFoundError) or getattr(error, "code", 500) < 500:
                     break
     raise DownloadError(
-        f"{target.name} could not be had:\n  " + "\n  ".join(answers) + f"\nGet it by hand, put it to {target} "
+        f"{target.name} could not be downloaded:\n  " + "\n  ".join(answers) + f"\nDownload it manually to {target} "
         f"(its SHA-256 must be {sha256}) and run again."
     )
 
 
-def _wrong_content(path: Path, found: str, wanted: str) -> str:
+def _wrong_content(path: Path, found: str, expected: str) -> str:
     with path.open("rb") as opened:
         start = opened.read(256).lstrip().lower()
     if start.startswith((b"<!doctype html", b"<html")):
-        return "the server sent a web page instead of the file (a login, or a notice)"
-    return f"SHA-256 is {found}, not {wanted}"
+        return "the server sent a web page instead of the file (such as a login page)"
+    return f"SHA-256 is {found}, not {expected}"
 
 
 def _append(address: str, partial: Path) -> None:
-    """Bring ``partial`` to the full length; what it holds already is not fetched again where the server can."""
+    """Complete ``partial``, downloading only what is missing if the server supports it."""
     parts = urllib.parse.urlsplit(address)
     if parts.scheme in ("", "file"):
         shutil.copyfile(urllib.request.url2pathname(parts.path) if parts.scheme else address, partial)
@@ -95,7 +95,7 @@ def _append(address: str, partial: Path) -> None:
     try:
         response = urllib.request.urlopen(request, timeout=60)
     except urllib.error.HTTPError as error:
-        if error.code == 416:  # nothing beyond what is held: it is whole, or of another file
+        if error.code == 416:  # nothing follows what is held: it is complete, or belongs to another file
             return
         raise
     with response:
@@ -108,4 +108,4 @@ def _append(address: str, partial: Path) -> None:
             output.flush()
             os.fsync(output.fileno())
     if expected is not None and partial.stat().st_size < expected:
-        raise OSError(f"the server closed after {partial.stat().st_size} of {expected} bytes")
+        raise OSError(f"the server closed the connection after {partial.stat().st_size} of {expected} bytes")

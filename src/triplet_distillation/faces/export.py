@@ -1,4 +1,4 @@
-"""Face stores and pairs as InsightFace's packs, for people who train or test elsewhere."""
+"""Face stores and pairs as InsightFace packs, for training or testing elsewhere."""
 
 import hashlib
 from pathlib import Path
@@ -12,16 +12,16 @@ from triplet_distillation.logs import summary
 
 
 def export_training_pack(store_path: str, folder: str) -> None:
-    """Write every face that was found as a training pack: ``train.rec``, ``train.idx``, ``property``.
+    """Write every detected face to a training pack: ``train.rec``, ``train.idx``, ``property``.
 
-    The faces keep their bytes; identities are numbered anew, without a gap, in the order of
-    their labels.
+    The bytes of the faces are unchanged; identities are renumbered without gaps, in the
+    order of their labels.
     """
     store = FaceStore(store_path)
-    rows, numbers = _order(store)
-    faces = ((int(number), bytes(store.encoded(row))) for number, row in zip(numbers, rows))
+    rows, labels = _order(store)
+    faces = ((int(label), bytes(store.encoded(row))) for label, row in zip(labels, rows))
     insightface.write_training_pack(folder, faces)
-    summary(f"{folder}: {len(rows)} faces of {numbers.max() + 1} identities")
+    summary(f"{folder}: {len(rows)} faces of {labels.max() + 1} identities")
 
 
 def export_verification_pack(store_path: str, pairs_path: str, output: str) -> None:
@@ -34,41 +34,43 @@ def export_verification_pack(store_path: str, pairs_path: str, output: str) -> N
 
 
 def check_training_pack(store_path: str, listing_path: str, output: str) -> None:
-    """Compare what mxnet read from an exported pack with the store it was made of.
+    """Compare what mxnet read from an exported pack with the store it was made from.
 
     Args:
-        listing_path: CSV ``record, label, second_label, sha256, shape``, one row a record.
-        output: JSON with what was compared.
+        listing_path: CSV ``record, label, second_label, sha256, shape``, one row per record.
+        output: JSON that says what was compared.
 
     Raises:
-        ValueError: a byte, a label or an identity's range differs; the message says where.
+        ValueError: a byte, a label or the range of an identity differs; the message says where.
     """
     store, listing = FaceStore(store_path), read_table(listing_path).set_index("record")
-    rows, numbers = _order(store)
+    rows, labels = _order(store)
     first_identity = len(rows) + 1
     bounds = listing.loc[0, ["label", "second_label"]].tolist()
-    if bounds != [first_identity, first_identity + numbers.max() + 1] or len(listing) != bounds[1]:
-        raise ValueError(f"record 0 names {bounds} and there are {len(listing)} records: not those of {store_path}")
+    if bounds != [first_identity, first_identity + labels.max() + 1] or len(listing) != bounds[1]:
+        raise ValueError(
+            f"record 0 has the bounds {bounds} and there are {len(listing)} records: they do not match {store_path}"
+        )
     images = listing.loc[1 : first_identity - 1]
-    expected = [hashlib.sha256(store.encoded(row)).hexdigest() for row in rows]
-    wrong = (images.sha256 != expected) | (images.label != numbers) | (images["shape"] != "112x112x3")
+    checksums = [hashlib.sha256(store.encoded(row)).hexdigest() for row in rows]
+    wrong = (images["sha256"] != checksums) | (images["label"] != labels) | (images["shape"] != "112x112x3")
     if wrong.any():
-        record = wrong.idxmax()
-        wanted = expected[record - 1], int(numbers[record - 1])
-        raise ValueError(f"record {record}: mxnet reads {images.loc[record].to_dict()}, the store has {wanted}")
-    ends = 1 + np.cumsum(np.bincount(numbers))
+        place = int(wrong.to_numpy().argmax())
+        found, expected = images.iloc[place].to_dict(), (checksums[place], int(labels[place]))
+        raise ValueError(f"record {place + 1}: mxnet reads {found}, the store has {expected}")
+    ends = 1 + np.cumsum(np.bincount(labels))
     ranges = np.column_stack([np.append(1, ends[:-1]), ends])
     found = listing.loc[first_identity:, ["label", "second_label"]].to_numpy()
     if (found != ranges).any():
-        number = int((found != ranges).any(axis=1).argmax())
-        raise ValueError(f"identity {number}: mxnet reads the range {found[number]}, its images are {ranges[number]}")
-    write_json(output, {"faces": len(rows), "identities": int(numbers.max()) + 1, "equal": True})
-    summary(f"mxnet reads all {len(rows)} faces of {numbers.max() + 1} identities as they are in the store")
+        label = int((found != ranges).any(axis=1).argmax())
+        raise ValueError(f"label {label}: mxnet reads the range {found[label]}, its images are {ranges[label]}")
+    write_json(output, {"faces": len(rows), "identities": int(labels.max()) + 1, "equal": True})
+    summary(f"mxnet reads all {len(rows)} faces of {labels.max() + 1} identities as they are in the store")
 
 
 def _order(store: FaceStore) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of the faces that were found, identity by identity, and each one's identity number without gaps."""
+    """Rows of the detected faces, grouped by identity, and their labels, renumbered without gaps."""
     labels = store.column("label")
-    usable = np.flatnonzero(store.column("flag") != NO_FACE)
+    usable = np.flatnonzero(store.column("detection_status") != NO_FACE)
     rows = usable[np.argsort(labels[usable], kind="stable")]
     return rows, np.unique(labels[rows], return_inverse=True)[1]

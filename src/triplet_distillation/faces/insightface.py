@@ -1,8 +1,9 @@
 """InsightFace's packs, read without mxnet: training packs (RecordIO) and verification packs (``.bin``).
 
-Both hold aligned, encoded 112×112 faces, which are handed on byte for byte.
+Both contain aligned, encoded 112×112 faces, which are passed on byte for byte.
 """
 
+import importlib
 import io
 import mmap
 import pickle
@@ -14,33 +15,33 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from triplet_distillation.files import whole
+from triplet_distillation.files import atomic_write
 
 MAGIC = 0xCED7230A
 MAGIC_BYTES = struct.pack("<I", MAGIC)
 HEADER = struct.Struct("<IfQQ")
-"""flag, label, id, id2 of a record's payload; flag > 0: as many float32 labels follow."""
+"""flag, label, id, id2 of a record's payload; if flag > 0, that many float32 labels follow."""
 
 
 class PackError(ValueError):
-    """A pack that is broken or not one; the message names the file and the record."""
+    """A file that is damaged or not a pack; the message names the file and the record."""
 
 
 class Record(NamedTuple):
-    """``labels``: one or several; ``content``: the encoded image, empty for an identity or the first record."""
+    """``labels``: one or more; ``content``: the encoded image, empty for an identity and for the first record."""
 
     labels: tuple[float, ...]
     content: bytes
 
 
 class TrainingPack:
-    """``train.rec`` with ``train.idx`` and ``property``, memory mapped: record i without touching the others.
+    """``train.rec`` with ``train.idx`` and ``property``, memory-mapped: record i is read without reading the others.
 
     Args:
-        folder: of the three files.
+        folder: with the three files.
 
     Raises:
-        PackError: a file is missing, or index and records disagree.
+        PackError: a file is missing, or index and records do not match.
     """
 
     def __init__(self, folder: str | Path):
@@ -57,14 +58,14 @@ class TrainingPack:
         first = self.record(0)
         if len(first.labels) != 2:
             raise PackError(
-                f"{self._path}: record 0 has {len(first.labels)} labels, not the two bounds of a pack's index"
+                f"{self._path}: record 0 has {len(first.labels)} labels instead of the two bounds of a pack's index"
             )
         self.images = range(1, int(first.labels[0]))
         self.identities = range(int(first.labels[0]), int(first.labels[1]))
         if len(self._offsets) < self.identities.stop:
             raise PackError(
-                f"{self.folder / 'train.idx'} lists {len(self._offsets)} records, record 0 speaks of "
-                f"{self.identities.stop}: index and records are not of one pack, or the index is truncated"
+                f"{self.folder / 'train.idx'} lists {len(self._offsets)} records, but record 0 implies "
+                f"{self.identities.stop}: index and records are from different packs, or the index is truncated"
             )
 
     def _read_index(self, path: Path) -> np.ndarray:
@@ -82,7 +83,7 @@ class TrainingPack:
         """Record ``number`` (0 … len − 1).
 
         Raises:
-            PackError: the record is truncated, or does not begin where the index says.
+            PackError: the record is truncated, or does not start at its offset in the index.
         """
         payload = b"".join(self._parts(number))
         if len(payload) < HEADER.size:
@@ -92,11 +93,11 @@ class TrainingPack:
             return Record((label,), payload[HEADER.size :])
         end = HEADER.size + 4 * flag
         if len(payload) < end:
-            raise PackError(f"{self._path}: record {number} says {flag} labels and is too short for them")
+            raise PackError(f"{self._path}: record {number} claims {flag} labels but is too short for them")
         return Record(struct.unpack_from(f"<{flag}f", payload, HEADER.size), payload[end:])
 
     def _parts(self, number: int) -> Iterator[bytes]:
-        """A record's payload; one that contains the magic number is stored in parts with it left out between."""
+        """A record's payload; if it contains the magic number, it is split there and stored without it."""
         position, kind = int(self._offsets[number]), None
         while kind not in (0, 3):
             if position < 0 or position + 8 > len(self._map):
@@ -104,8 +105,8 @@ class TrainingPack:
             magic, packed = struct.unpack_from("<II", self._map, position)
             if magic != MAGIC:
                 raise PackError(
-                    f"{self._path}: no record begins at offset {position}, where train.idx has record {number}: "
-                    "the two files are not of one pack"
+                    f"{self._path}: no record starts at offset {position}, where train.idx has record {number}: "
+                    "the two files are from different packs"
                 )
             kind, length = packed >> 29, packed & ((1 << 29) - 1)
             if position + 8 + length > len(self._map):
@@ -121,9 +122,7 @@ class TrainingPack:
         for number in self.identities:
             labels = self.record(number).labels
             if len(labels) != 2 or not 1 <= labels[0] <= labels[1] <= self.images.stop:
-                raise PackError(
-                    f"{self._path}: identity record {number} names the records {labels}, which are no range"
-                )
+                raise PackError(f"{self._path}: identity record {number} has {labels}, not a valid range of records")
             ranges.append(range(int(labels[0]), int(labels[1])))
         return ranges
 
@@ -132,37 +131,39 @@ def write_training_pack(folder: str | Path, faces: Iterable[tuple[int, bytes]]) 
     """Write ``train.rec``, ``train.idx`` and ``property`` as InsightFace's loaders and mxnet read them.
 
     Args:
-        folder: is made.
-        faces: (identity number 0 …, encoded image), the images of an identity together.
+        folder: is created.
+        faces: (label from 0, encoded image), grouped by label.
 
     Raises:
-        ValueError: an identity's images are not together, or there are none.
+        ValueError: the images are not grouped by label, or there are none.
     """
     folder = Path(folder)
     ranges: list[list[int]] = []
     offsets = []
-    with whole(folder / "train.rec") as temporary, temporary.open("wb") as output:
+    with atomic_write(folder / "train.rec") as temporary, temporary.open("wb") as output:
         offsets.append(output.tell())
-        output.write(_encode_record((0.0, 0.0), 0, b""))  # its bounds are known at the end
+        output.write(_encode_record((0.0, 0.0), 0, b""))  # replaced at the end, when its bounds are known
         for number, (label, image) in enumerate(faces, start=1):
             if label == len(ranges):
                 ranges.append([number, number])
             if label != len(ranges) - 1:
-                raise ValueError(f"face {number - 1} has identity {label} after {len(ranges) - 1}: sort by identity")
+                raise ValueError(
+                    f"face {number - 1} has label {label} after {len(ranges) - 1}: sort the faces by label"
+                )
             ranges[-1][1] = number + 1
             offsets.append(output.tell())
             output.write(_encode_record((float(label),), number, image))
         if not ranges:
-            raise ValueError(f"no face to write to {folder}")
+            raise ValueError(f"there are no faces to write to {folder}")
         first_identity = len(offsets)
         for number, bounds in enumerate(ranges, start=first_identity):
             offsets.append(output.tell())
             output.write(_encode_record(tuple(map(float, bounds)), number, b""))
         output.seek(0)
         output.write(_encode_record((float(first_identity), float(len(offsets))), 0, b""))
-    with whole(folder / "train.idx") as temporary:
+    with atomic_write(folder / "train.idx") as temporary:
         temporary.write_text("".join(f"{number}\t{offset}\n" for number, offset in enumerate(offsets)))
-    with whole(folder / "property") as temporary:
+    with atomic_write(folder / "property") as temporary:
         temporary.write_text(f"{len(ranges)},112,112\n")
 
 
@@ -181,7 +182,7 @@ def _encode_record(labels: tuple[float, ...], number: int, content: bytes) -> by
 
 
 def _split_at_magic(payload: bytes) -> list[bytes]:
-    """Cut at every magic number that begins at a multiple of four, leaving it out."""
+    """Split at every magic number at a multiple of four, and remove it."""
     parts, start, position = [], 0, payload.find(MAGIC_BYTES)
     while position >= 0:
         if position % 4 == 0:
@@ -202,25 +203,25 @@ PLAIN_DATA = {
     ("numpy.core.multiarray", "scalar"),
     ("numpy._core.multiarray", "scalar"),
 }
-"""What a pickle of NumPy arrays and scalars asks for."""
+"""What a pickle of NumPy arrays and scalars needs to import."""
 
 
 class _RestrictedUnpickler(pickle.Unpickler):
-    """Lists, tuples, bytes, booleans, and NumPy arrays of bytes and booleans; anything else is refused by name."""
+    """Lists, tuples, bytes, booleans, and NumPy arrays of bytes and booleans; anything else is rejected by name."""
 
     def find_class(self, module, name):
         if (module, name) not in PLAIN_DATA:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no verification pack needs")
+            raise pickle.UnpicklingError(f"it imports {module}.{name}, which a verification pack never needs")
         if module.startswith("numpy") and "multiarray" in module:
-            return getattr(np._core.multiarray, name)
+            return getattr(importlib.import_module("numpy._core.multiarray"), name)
         return super().find_class(module, name)
 
 
 def read_verification_pack(path: str | Path) -> tuple[list[bytes], np.ndarray]:
-    """The encoded images (2 a pair) and ``same`` [pairs] bool of a ``.bin`` pack; no code of it is run.
+    """The encoded images (two per pair) and ``same`` [pairs] bool of a ``.bin`` pack, without running its code.
 
     Raises:
-        PackError: it is no such pack, or asks for anything but plain data.
+        PackError: it is not such a pack, or contains anything but plain data.
     """
     path = Path(path)
     try:
@@ -228,9 +229,9 @@ def read_verification_pack(path: str | Path) -> tuple[list[bytes], np.ndarray]:
         images = [image.tobytes() if isinstance(image, np.ndarray) else bytes(image) for image in bins]
         same = np.array([bool(each) for each in same])
     except (pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError, IndexError, KeyError) as error:
-        raise PackError(f"{path} is no verification pack: {error}") from error
+        raise PackError(f"{path} is not a verification pack: {error}") from error
     if len(images) != 2 * len(same) or not len(same):
-        raise PackError(f"{path} has {len(images)} images for {len(same)} pairs: two a pair are wanted")
+        raise PackError(f"{path} has {len(images)} images for {len(same)} pairs: expected two per pair")
     return images, same
 
 
@@ -238,13 +239,13 @@ def write_verification_pack(path: str | Path, images: list[bytes], same: Iterabl
     """Write a ``.bin`` pack: a pickle of (list of encoded images, list of bool), protocol 4."""
     same = [bool(each) for each in same]
     if len(images) != 2 * len(same):
-        raise ValueError(f"{len(images)} images for {len(same)} pairs: two a pair are wanted")
-    with whole(path) as temporary, temporary.open("wb") as output:
+        raise ValueError(f"{len(images)} images for {len(same)} pairs: expected two per pair")
+    with atomic_write(path) as temporary, temporary.open("wb") as output:
         pickle.dump(([bytes(image) for image in images], same), output, protocol=4)
 
 
 def verification_pairs(same: np.ndarray, folds: int = 10) -> pd.DataFrame:
-    """The pairs of a verification pack: images 2i and 2i + 1, in ``folds`` runs of equal length (from 1)."""
+    """The pairs of a verification pack: images 2i and 2i + 1, in ``folds`` consecutive folds of equal size (from 1)."""
     numbers = np.arange(len(same))
     fold = 1 + numbers * folds // len(same)
     return pd.DataFrame({"a": 2 * numbers, "b": 2 * numbers + 1, "same": same, "fold": fold})

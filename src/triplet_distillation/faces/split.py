@@ -1,6 +1,7 @@
-"""Who is trained on and who is tested: never the same people."""
+"""Who is trained on and who is tested: never the same identities."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -11,13 +12,13 @@ from triplet_distillation.files import read_table, write_table
 from triplet_distillation.logs import summary
 
 
-def write_pairs(store_path: str, photographs: str, source: dict, protocol: dict, output: str) -> None:
+def write_pairs(store_path: str, images: str, source: dict[str, Any], protocol: dict, output: str) -> None:
     """Write a benchmark's pairs: ``a, b, same, fold``.
 
     Args:
-        photographs: the data set's folder, where a published protocol lies.
+        images: folder of the data set, which contains a published protocol's files.
         source: the source's settings.
-        protocol: ``held_out`` with ``people, folds, seed``, or ``published`` with ``folds``.
+        protocol: ``held_out`` with ``identities, folds, seed``, or ``published`` with ``folds``.
 
     Raises:
         ValueError: the source has no published protocol, or the pairs cannot be made.
@@ -25,29 +26,32 @@ def write_pairs(store_path: str, photographs: str, source: dict, protocol: dict,
     store = FaceStore(store_path)
     if "held_out" in protocol:
         held_out, identities = protocol["held_out"], store.column("identity").astype(str)
-        people = pairs.held_out_people(identities, held_out["people"], held_out["seed"])
-        table = pairs.held_out_pairs(identities, people, held_out["folds"], held_out["seed"])
+        chosen = pairs.hold_out(identities, held_out["identities"], held_out["seed"])
+        table = pairs.held_out_pairs(identities, chosen, held_out["folds"], held_out["seed"])
     else:
         opened = open_source(source)
-        if not hasattr(opened, "pairs"):
+        if not opened.has_pairs:
             raise ValueError(f"the source {source['source']} has no published pairs: use held_out in the benchmark")
-        named = opened.pairs(Path(photographs))
+        named = opened.pairs(Path(images))
         table = pairs.published_pairs(named, store.column("source").astype(str), protocol["published"]["folds"])
     write_table(output, table)
     summary(f"{len(table)} pairs in {table.fold.nunique()} folds")
 
 
 def write_training_set(store_path: str, benchmark_pairs: list[str], minimum_images: int, output: str) -> None:
-    """Write the faces to train on, ``row, label``: those of people in no benchmark of the same store.
+    """Write the faces to train on, ``row, label``: those of identities that no benchmark of the same store tests.
 
     Args:
         benchmark_pairs: paths of the pairs of benchmarks on this store.
         minimum_images: identities with fewer usable faces are left out.
     """
     store = FaceStore(store_path)
-    identities, flags = store.column("identity").astype(str), store.column("flag")
+    identities = store.column("identity").astype(str)
+    usable = store.column("detection_status") != NO_FACE
     tables = [read_table(path)[["a", "b"]] for path in benchmark_pairs]
     tested = set(identities[pd.concat(tables).to_numpy().ravel()]) if tables else set()
-    table = pairs.training_set(identities, flags != NO_FACE, tested, minimum_images)
+    table = pairs.training_set(identities, usable, tested, minimum_images)
     write_table(output, table)
-    summary(f"training set: {len(table)} faces of {table.label.nunique()} people; {len(tested)} people held out")
+    summary(
+        f"training set: {len(table)} faces of {table.label.nunique()} identities; {len(tested)} identities held out"
+    )

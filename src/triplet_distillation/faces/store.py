@@ -1,21 +1,21 @@
 """The face store: aligned faces as one memory-mapped Arrow IPC file.
 
-Every source ends as one and every later stage starts from one. pandas, pyarrow, polars
-and Hugging Face ``datasets`` read it as it is. Columns:
+Every source is turned into a face store, and every later stage starts from one. pandas,
+pyarrow, polars and Hugging Face ``datasets`` can read it directly. Columns:
 
 ====================  ==============  =======================================================
 ``image``             binary          encoded bytes (PNG as written by :mod:`.align`)
-``label``             int32           identity number, 0 … identities − 1
-``identity``          string          identity name
-``source``            string          where the photograph came from
+``label``             int32           number of the identity, 0 … identities − 1
+``identity``          string          name of the person
+``source``            string          path or name of the original image
 ``landmarks``         10 × float32    x, y of left eye, right eye, nose, left and right mouth
-                                      corner, in pixels of the photograph; NaN without a face
+                                      corner, in pixels of the original; NaN without a face
 ``score``             float32         the detector's confidence; NaN without a face
-``flag``              int8            one of :data:`FLAGS`
+``detection_status``  int8            a key of :data:`DETECTION_STATUS`
 ====================  ==============  =======================================================
 
-The metadata of the schema name the template, the detector and its version, and where
-the faces came from with its checksum.
+The metadata of the schema name the template, the detector with its version, and the
+origin of the faces with its checksum.
 """
 
 import itertools
@@ -29,10 +29,10 @@ import cv2
 import numpy as np
 import pyarrow as pa
 
-from triplet_distillation.files import whole
+from triplet_distillation.files import atomic_write
 
-FLAGS = {0: "one face", 1: "several faces", 2: "no face"}
-ONE_FACE, SEVERAL_FACES, NO_FACE = FLAGS
+DETECTION_STATUS = {0: "one face", 1: "several faces", 2: "no face"}
+ONE_FACE, SEVERAL_FACES, NO_FACE = DETECTION_STATUS
 ROWS_PER_BATCH = 1024
 SCHEMA = pa.schema(
     [
@@ -42,12 +42,12 @@ SCHEMA = pa.schema(
         ("source", pa.string()),
         ("landmarks", pa.list_(pa.float32(), 10)),
         ("score", pa.float32()),
-        ("flag", pa.int8()),
+        ("detection_status", pa.int8()),
     ]
 )
 
 
-class Face(NamedTuple):
+class StoreRow(NamedTuple):
     """One row of a store."""
 
     image: bytes
@@ -56,37 +56,37 @@ class Face(NamedTuple):
     source: str
     landmarks: np.ndarray
     score: float
-    flag: int
+    detection_status: int
 
 
-def write(path: str | Path, faces: Iterable[Face], metadata: dict, *, may_be_empty: bool = False) -> int:
-    """Write a store, whole or not at all; memory stays constant whatever the number of faces.
+def write(path: str | Path, faces: Iterable[StoreRow], metadata: dict, *, may_be_empty: bool = False) -> int:
+    """Write a store atomically, with constant memory regardless of the number of faces.
 
     Args:
-        faces: rows in the order in which the store shall have them.
-        metadata: what is JSON; kept under the key ``faces`` of the schema's metadata.
-        may_be_empty: a store without a face is no error (a shard of a larger one).
+        faces: rows, in the order of the store.
+        metadata: JSON content, stored under the key ``faces`` of the schema's metadata.
+        may_be_empty: a store without faces is not an error (a shard of a larger one).
 
     Returns:
         The number of faces written.
 
     Raises:
-        ValueError: there is no face at all.
+        ValueError: there are no faces.
     """
     schema = SCHEMA.with_metadata({"faces": json.dumps(metadata)})
     written = 0
-    with whole(path) as temporary:
+    with atomic_write(path) as temporary:
         with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
             for rows in _batches(faces):
                 columns = [pa.array(column, type=field.type) for column, field in zip(zip(*rows), SCHEMA)]
                 writer.write_batch(pa.record_batch(columns, schema=schema))
                 written += len(rows)
         if not written and not may_be_empty:
-            raise ValueError(f"no face to write to {path}: the data set is empty or nothing in it could be read")
+            raise ValueError(f"no faces to write to {path}: the data set is empty, or none of its images could be read")
     return written
 
 
-def _batches(faces: Iterable[Face]) -> Iterator[list[Face]]:
+def _batches(faces: Iterable[StoreRow]) -> Iterator[list[StoreRow]]:
     rows = []
     for face in faces:
         rows.append(face)
@@ -98,13 +98,13 @@ def _batches(faces: Iterable[Face]) -> Iterator[list[Face]]:
 
 
 class FaceStore:
-    """A store opened for reading: item i without touching the others, safe in worker processes.
+    """A store opened for reading: item i is read without reading the others; safe in worker processes.
 
     Args:
         path: the Arrow IPC file.
 
     Raises:
-        ValueError: not a face store, or a truncated one.
+        ValueError: the file is not a face store, or is truncated.
     """
 
     def __init__(self, path: str | Path):
@@ -131,11 +131,11 @@ class FaceStore:
         return column.to_numpy()
 
     def value(self, name: str, index: int):
-        """One cell of a column, as plain Python."""
+        """One cell of a column, as a Python object."""
         return self._table.column(name)[int(index)].as_py()
 
     def encoded(self, index: int) -> memoryview:
-        """The encoded bytes of face ``index``, without a copy."""
+        """The encoded bytes of face ``index``, without copying them."""
         batch, row = divmod(int(index), ROWS_PER_BATCH)
         return memoryview(self._images[batch][row].as_buffer())
 
@@ -143,34 +143,34 @@ class FaceStore:
         """Face ``index`` as RGB uint8 [112, 112, 3].
 
         Raises:
-            ValueError: its bytes are no image.
+            ValueError: its bytes are not an image.
         """
         pixels = cv2.imdecode(np.frombuffer(self.encoded(index), np.uint8), cv2.IMREAD_COLOR_RGB)
         if pixels is None:
             raise ValueError(f"face {index} of {self.path} cannot be decoded")
-        return pixels
+        return np.asarray(pixels)
 
-    def faces(self) -> Iterator[Face]:
-        """All rows, one after the other, as :func:`write` takes them."""
+    def faces(self) -> Iterator[StoreRow]:
+        """All rows in order, as :func:`write` takes them."""
         columns = [self.column(field.name) for field in SCHEMA if field.name != "image"]
         for index, row in enumerate(zip(*columns)):
-            yield Face(bytes(self.encoded(index)), *row)
+            yield StoreRow(bytes(self.encoded(index)), *row)
 
 
-def gather(paths: list[str], output: str | Path) -> int:
-    """Write the faces of several stores, in their order, as one; a single one is linked instead of copied.
+def merge(paths: list[str], output: str | Path) -> int:
+    """Write the faces of several stores, in order, to one; a single store is linked instead of copied.
 
     Returns:
         The number of faces.
 
     Raises:
-        ValueError: there is no face in any, or their metadata differ.
+        ValueError: there are no faces, or the metadata of the stores differ.
     """
     stores = [FaceStore(path) for path in paths]
     if any(each.metadata != stores[0].metadata for each in stores):
-        raise ValueError(f"{', '.join(paths)} are not of one data set and detector: delete them and run again")
+        raise ValueError(f"{', '.join(paths)} come from different data sets or detectors: delete them and run again")
     if len(stores) > 1 or not len(stores[0]):
         return write(output, itertools.chain.from_iterable(each.faces() for each in stores), stores[0].metadata)
-    with whole(output) as temporary:
+    with atomic_write(output) as temporary:
         os.link(paths[0], temporary)
     return len(stores[0])

@@ -1,33 +1,57 @@
-"""Training methods, one file each: a class ``Loss`` that turns a batch of embeddings into a loss.
+"""Training methods, one file each: a class derived from :class:`Loss` that turns a batch of embeddings into a loss.
 
 The contract of a method::
 
-    class Loss(nn.Module):
-        needs = ("teacher_embeddings", "margins")        # what the program must provide; may be empty
+    class MyLoss(Loss):
+        requires = ("teacher_embeddings", "margins")     # what the workflow must provide; may be empty
 
-        def __init__(self, given: Given, *, distance: str = "squared_euclidean"):
-            ...                                          # settings from the configuration, by keyword
+        def __init__(self, context: LossContext, *, distance: str = "squared_euclidean"):
+            super().__init__()
+            ...                                          # settings from the configuration are keyword-only
 
         def forward(self, embeddings, labels, teacher, generator):
             return loss, {"active": share}               # a scalar tensor; floats or 0-d tensors to log
-
-``embeddings`` [B, E] are the student's, not normalised; ``labels`` [B] int64;
-``teacher`` [B, D] float32, normalised, or None where it is not needed; ``generator``
-is seeded by the step, for methods that draw at random. Parameters of the loss (class
-centres) are trained with the network and dropped afterwards.
 """
 
 from typing import NamedTuple
 
+from torch import Generator, Tensor, nn
 
-class Given(NamedTuple):
+
+class LossContext(NamedTuple):
     """What is known before the first step.
 
-    ``classes``: identities in the training set; ``embedding_size``: the student's;
-    ``minimum_margin``, ``maximum_margin``: from the calibration, None where not needed.
+    ``num_identities``: identities in the training set; ``embedding_size``: the student's;
+    ``min_margin``, ``max_margin``: from the calibration, None unless required.
     """
 
-    classes: int
+    num_identities: int
     embedding_size: int
-    minimum_margin: float | None = None
-    maximum_margin: float | None = None
+    min_margin: float | None = None
+    max_margin: float | None = None
+
+
+class Loss(nn.Module):
+    """Base class of the methods.
+
+    ``requires`` lists what the workflow must provide: ``"teacher_embeddings"``, ``"margins"``.
+    Parameters of a loss (class centers) are trained with the network and dropped afterwards.
+    """
+
+    requires: tuple[str, ...] = ()
+
+    def forward(
+        self, embeddings: Tensor, labels: Tensor, teacher: Tensor | None, generator: Generator
+    ) -> tuple[Tensor, dict[str, Tensor | float]]:
+        """The loss of one batch.
+
+        Args:
+            embeddings: the student's, [B, E] float32, not normalized.
+            labels: [B] int64.
+            teacher: the teacher's embeddings, [B, D] float32, normalized; None unless required.
+            generator: seeded by the step, for methods that draw at random.
+
+        Returns:
+            A scalar, and what to log.
+        """
+        raise NotImplementedError

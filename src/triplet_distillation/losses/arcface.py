@@ -6,40 +6,41 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from triplet_distillation.losses import Given
+from triplet_distillation.losses import Loss, LossContext
 
 
-class Loss(nn.Module):
+class ArcFaceLoss(Loss):
     """−log( e^{s·cos(θ_y + m)} / (e^{s·cos(θ_y + m)} + Σ_{j≠y} e^{s·cos θ_j}) ), mean over the batch.
 
     Args:
         scale: s.
         margin: m, in radians.
-        sampled: share of the classes that a step's sum runs over: those of the batch, and
-            others at random (Partial FC, An et al. 2022, arXiv 2203.15565). 1 takes all.
+        sample_rate: fraction of the classes in each step's sum: those of the batch plus a
+            random sample of the others (Partial FC, An et al. 2022, arXiv 2203.15565).
+            1 takes all classes.
 
     Raises:
-        ValueError: ``sampled`` is no share.
+        ValueError: ``sample_rate`` is not in (0, 1].
 
-    Its class centres [classes, embedding_size] are trained with the network.
+    The class centers [num_identities, embedding_size] are trained with the network.
     """
 
-    needs = ()
+    requires = ()
 
-    def __init__(self, given: Given, *, scale: float = 64.0, margin: float = 0.5, sampled: float = 1.0):
+    def __init__(self, context: LossContext, *, scale: float = 64.0, margin: float = 0.5, sample_rate: float = 1.0):
         super().__init__()
-        if not 0 < sampled <= 1:
-            raise ValueError(f"arcface: sampled is {sampled}, but a share of the classes is above 0 and at most 1")
-        self.scale, self.margin, self.sampled = scale, margin, sampled
-        self.centres = nn.Parameter(torch.empty(given.classes, given.embedding_size))
-        nn.init.normal_(self.centres, 0, 0.01)
+        if not 0 < sample_rate <= 1:
+            raise ValueError(f"arcface: sample_rate is {sample_rate}, but must be above 0 and at most 1")
+        self.scale, self.margin, self.sample_rate = scale, margin, sample_rate
+        self.class_centers = nn.Parameter(torch.empty(context.num_identities, context.embedding_size))
+        nn.init.normal_(self.class_centers, 0, 0.01)
 
     def forward(self, embeddings, labels, teacher, generator):
-        centres = self.centres
-        if self.sampled < 1:
-            classes = self._sample(labels, generator)
-            centres, labels = functional.embedding(classes, centres), torch.searchsorted(classes, labels)
-        cosine = functional.normalize(embeddings) @ functional.normalize(centres).T
+        centers: torch.Tensor = self.class_centers
+        if self.sample_rate < 1:
+            classes = self._sample_classes(labels, generator)
+            centers, labels = functional.embedding(classes, centers), torch.searchsorted(classes, labels)
+        cosine = functional.normalize(embeddings) @ functional.normalize(centers).T
         target = cosine.gather(1, labels[:, None])
         sine = (1 - target.square()).clamp_min(1e-9).sqrt()
         with_margin = target * math.cos(self.margin) - sine * math.sin(self.margin)
@@ -48,9 +49,9 @@ class Loss(nn.Module):
             accuracy = (cosine.argmax(dim=1) == labels).float().mean()
         return functional.cross_entropy(logits, labels), {"accuracy": accuracy}
 
-    def _sample(self, labels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """The batch's classes and random others, sorted, ``sampled`` of all together."""
-        order = torch.rand(len(self.centres), generator=generator).to(labels.device)
+    def _sample_classes(self, labels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """The batch's classes and a random sample of the others, sorted; ``sample_rate`` of all classes."""
+        order = torch.rand(len(self.class_centers), generator=generator).to(labels.device)
         order[labels] = 2  # above every random number
-        number = max(len(labels.unique()), round(self.sampled * len(self.centres)))
-        return order.topk(number).indices.sort().values
+        count = max(len(labels.unique()), round(self.sample_rate * len(self.class_centers)))
+        return order.topk(count).indices.sort().values

@@ -1,10 +1,10 @@
-"""Distances between L2-normalised embeddings; all are functions of the cosine."""
+"""Distances between L2-normalized embeddings; all are functions of the cosine."""
 
 import torch
 from torch.nn import functional
 
-SMALLEST = 1e-12
-"""Keeps the square root's gradient finite where two embeddings coincide."""
+EPSILON = 1e-12
+"""Keeps the gradient of the square root finite where two embeddings coincide."""
 
 
 def _squared_euclidean(cosine: torch.Tensor) -> torch.Tensor:
@@ -12,7 +12,7 @@ def _squared_euclidean(cosine: torch.Tensor) -> torch.Tensor:
 
 
 def _euclidean(cosine: torch.Tensor) -> torch.Tensor:
-    return (2 - 2 * cosine).clamp_min(SMALLEST).sqrt()
+    return (2 - 2 * cosine).clamp_min(EPSILON).sqrt()
 
 
 def _cosine(cosine: torch.Tensor) -> torch.Tensor:
@@ -23,7 +23,7 @@ def _angular(cosine: torch.Tensor) -> torch.Tensor:
     return cosine.clamp(-1 + 1e-7, 1 - 1e-7).arccos()
 
 
-OF_COSINE = {
+DISTANCES = {
     "squared_euclidean": _squared_euclidean,
     "euclidean": _euclidean,
     "cosine": _cosine,
@@ -32,13 +32,13 @@ OF_COSINE = {
 """Name to a function of the cosine; ``angular`` is in radians."""
 
 
-def pairwise(embeddings: torch.Tensor, distance: str) -> torch.Tensor:
-    """Distances of all pairs of ``embeddings`` [B, E] (normalised here): [B, B].
+def pairwise_distances(embeddings: torch.Tensor, distance: str) -> torch.Tensor:
+    """Distances between all pairs of ``embeddings`` [B, E] (normalized here): [B, B].
 
     Raises:
-        ValueError: ``distance`` is no key of :data:`OF_COSINE`.
+        ValueError: ``distance`` is not a key of :data:`DISTANCES`.
     """
-    if distance not in OF_COSINE:
-        raise ValueError(f"no distance {distance!r}: choose one of {', '.join(OF_COSINE)}")
-    normalised = functional.normalize(embeddings)
-    return OF_COSINE[distance](normalised @ normalised.T)
+    if distance not in DISTANCES:
+        raise ValueError(f"unknown distance {distance!r}: choose one of {', '.join(DISTANCES)}")
+    normalized = functional.normalize(embeddings)
+    return DISTANCES[distance](normalized @ normalized.T)

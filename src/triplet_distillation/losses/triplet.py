@@ -1,36 +1,35 @@
 """Triplet loss with one fixed margin (Schroff et al. 2015), the paper's baseline (Eq. 1)."""
 
-from torch import nn
+from triplet_distillation.losses import Loss, LossContext
+from triplet_distillation.losses.distances import pairwise_distances
+from triplet_distillation.losses.triplets import Mining, all_triplets, triplet_margin_loss
 
-from triplet_distillation.losses import Given, distances, triplets
 
-
-class Loss(nn.Module):
+class TripletMarginLoss(Loss):
     """mean max(D(a,p) − D(a,n) + m, 0) over the batch's triplets.
 
     Args:
         margin: m.
-        distance: D, a key of :data:`.distances.OF_COSINE`.
-        selection: which triplets count, a key of :data:`.triplets.SELECTIONS`.
-        number: how many, where the selection is ``random``.
+        distance: D, a key of :data:`.distances.DISTANCES`.
+        mining: which triplets count, a key of :data:`.triplets.MINERS`.
+        num_triplets: how many triplets random mining draws.
     """
 
-    needs = ()
+    requires = ()
 
     def __init__(
         self,
-        given: Given,
+        context: LossContext,
         *,
         margin: float,
         distance: str = "squared_euclidean",
-        selection: str = "all",
-        number: int = 1000,
+        mining: str = "all",
+        num_triplets: int = 1000,
     ):
         super().__init__()
-        self.margin, self.distance, self.selection, self.number = margin, distance, selection, number
+        self.margin, self.distance, self.mining = margin, distance, Mining(mining, num_triplets)
 
     def forward(self, embeddings, labels, teacher, generator):
-        of_batch = triplets.of_batch(labels)
-        student = distances.pairwise(embeddings, self.distance)
-        loss, log = triplets.hinge(of_batch, student, self.margin, self.selection, self.number, generator)
+        distances = pairwise_distances(embeddings, self.distance)
+        loss, log = triplet_margin_loss(all_triplets(labels), distances, self.margin, self.mining, generator)
         return loss, {**log, "margin": self.margin}

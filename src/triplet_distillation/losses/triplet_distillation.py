@@ -1,56 +1,67 @@
-"""Triplet distillation, the paper's method (Eqs. 2–4): a margin for every triplet, from the teacher."""
+"""Triplet distillation, the paper's method (Eqs. 2–4): the teacher sets the margin of every triplet."""
 
 import torch
-from torch import nn
 
-from triplet_distillation.losses import Given, distances, triplets
+from triplet_distillation.losses import Loss, LossContext
+from triplet_distillation.losses.distances import pairwise_distances
+from triplet_distillation.losses.triplets import Mining, Triplets, all_triplets, triplet_margin_loss
 
 
 def margins(
-    of_batch: triplets.Triplets, teacher: torch.Tensor, minimum: float, maximum: float, distance: str
+    triplets: Triplets, teacher: torch.Tensor, min_margin: float, max_margin: float, distance: str
 ) -> torch.Tensor:
     """F(d) = (m_max − m_min) / d_max · d + m_min with d = max(T(a,n) − T(a,p), 0) (Eqs. 3 and 4).
 
     Args:
-        of_batch: the batch's triplets.
+        triplets: of the batch.
         teacher: the teacher's embeddings [B, D].
-        minimum, maximum: m_min and m_max.
-        distance: T, a key of :data:`.distances.OF_COSINE`.
+        min_margin, max_margin: m_min and m_max.
+        distance: T, a key of :data:`.distances.DISTANCES`.
 
     Returns:
-        A margin for every cell of the table of triplets, [M, B]; m_min everywhere when
-        the teacher sees no triplet of the batch the right way round (d_max = 0).
+        A margin for every cell of the table of triplets, [M, B]; m_min everywhere if the
+        teacher orders no triplet of the batch correctly (d_max = 0).
     """
-    d = of_batch.gap(distances.pairwise(teacher, distance)).clamp_min(0).masked_fill(~of_batch.valid, 0)
-    largest = d.max() if d.numel() else d.new_zeros(())
-    return minimum + (maximum - minimum) * d / largest.clamp_min(torch.finfo(d.dtype).tiny)
+    d = triplets.gap(pairwise_distances(teacher, distance)).clamp_min(0).masked_fill(~triplets.valid, 0)
+    d_max = d.max() if d.numel() else d.new_zeros(())
+    return min_margin + (max_margin - min_margin) * d / d_max.clamp_min(torch.finfo(d.dtype).tiny)
 
 
-class Loss(nn.Module):
+class TripletDistillationLoss(Loss):
     """mean max(D(a,p) − D(a,n) + F(d), 0); the gradient flows through D only (Eq. 2).
 
     m_min and m_max come from the calibration.
 
     Args:
-        distance: D and T, a key of :data:`.distances.OF_COSINE`.
-        selection: which triplets count, a key of :data:`.triplets.SELECTIONS`.
-        number: how many, where the selection is ``random``.
+        distance: D and T, a key of :data:`.distances.DISTANCES`.
+        mining: which triplets count, a key of :data:`.triplets.MINERS`.
+        num_triplets: how many triplets random mining draws.
+
+    Raises:
+        ValueError: the context has no margins.
     """
 
-    needs = ("teacher_embeddings", "margins")
+    requires = ("teacher_embeddings", "margins")
 
     def __init__(
-        self, given: Given, *, distance: str = "squared_euclidean", selection: str = "all", number: int = 1000
+        self,
+        context: LossContext,
+        *,
+        distance: str = "squared_euclidean",
+        mining: str = "all",
+        num_triplets: int = 1000,
     ):
         super().__init__()
-        self.minimum, self.maximum = given.minimum_margin, given.maximum_margin
-        self.distance, self.selection, self.number = distance, selection, number
+        if context.min_margin is None or context.max_margin is None:
+            raise ValueError("triplet_distillation needs the margins of a calibration")
+        self.min_margin, self.max_margin = context.min_margin, context.max_margin
+        self.distance, self.mining = distance, Mining(mining, num_triplets)
 
     def forward(self, embeddings, labels, teacher, generator):
-        of_batch = triplets.of_batch(labels)
+        triplets = all_triplets(labels)
         with torch.no_grad():
-            of_teacher = margins(of_batch, teacher, self.minimum, self.maximum, self.distance)
-        student = distances.pairwise(embeddings, self.distance)
-        loss, log = triplets.hinge(of_batch, student, of_teacher, self.selection, self.number, generator)
-        mean_margin = of_teacher[of_batch.valid].mean() if of_batch.valid.any() else 0.0
+            teacher_margins = margins(triplets, teacher, self.min_margin, self.max_margin, self.distance)
+        distances = pairwise_distances(embeddings, self.distance)
+        loss, log = triplet_margin_loss(triplets, distances, teacher_margins, self.mining, generator)
+        mean_margin = teacher_margins[triplets.valid].mean() if triplets.valid.any() else 0.0
         return loss, {**log, "margin": mean_margin}

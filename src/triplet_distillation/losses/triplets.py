@@ -1,8 +1,8 @@
-"""The triplets of a batch, and which of them count.
+"""The triplets of a batch, and the mining strategies that choose among them.
 
-A batch's triplets are laid out as a table: one row for every (anchor, positive) pair,
-one column for every image of the batch as the negative. Cells whose column is of the
-anchor's identity are no triplet.
+A batch's triplets form a table: one row for every (anchor, positive) pair, one column
+for every image of the batch as the negative. A cell whose column has the anchor's
+identity is not a valid triplet.
 """
 
 from typing import NamedTuple
@@ -11,7 +11,7 @@ import torch
 
 
 class Triplets(NamedTuple):
-    """``anchors``, ``positives`` [M] int64 rows of the batch; ``valid`` [M, B] bool."""
+    """``anchors``, ``positives`` [M] int64: rows of the batch; ``valid`` [M, B] bool."""
 
     anchors: torch.Tensor
     positives: torch.Tensor
@@ -22,24 +22,24 @@ class Triplets(NamedTuple):
         return distances[self.anchors] - distances[self.anchors, self.positives][:, None]
 
 
-def of_batch(labels: torch.Tensor) -> Triplets:
-    """All triplets of ``labels`` [B]; an identity with one image gives negatives only."""
+def all_triplets(labels: torch.Tensor) -> Triplets:
+    """All triplets of a batch with ``labels`` [B]; an identity with one image provides negatives only."""
     same = labels[:, None] == labels[None, :]
     anchors, positives = (same & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)).nonzero(as_tuple=True)
     return Triplets(anchors, positives, ~same[anchors])
 
 
-def _all(triplets, gap, margins, number, generator):
+def _all(triplets, gap, margins, num_triplets, generator):
     return triplets.valid
 
 
-def _semihard(triplets, gap, margins, number, generator):
-    """The negative is farther than the positive, but by less than the margin (Schroff et al. 2015)."""
+def _semihard(triplets, gap, margins, num_triplets, generator):
+    """Negatives farther than the positive, but by less than the margin (Schroff et al. 2015)."""
     return triplets.valid & (gap > 0) & (gap < margins)
 
 
-def _hardest(triplets, gap, margins, number, generator):
-    """For each anchor its farthest positive with its nearest negative (Hermans et al. 2017).
+def _batch_hard(triplets, gap, margins, num_triplets, generator):
+    """Each anchor's farthest positive with its nearest negative (Hermans et al. 2017).
 
     For one anchor, the smallest gap in its rows is exactly that pair.
     """
@@ -52,48 +52,64 @@ def _hardest(triplets, gap, margins, number, generator):
     return chosen & triplets.valid
 
 
-def _random(triplets, gap, margins, number, generator):
-    """``number`` triplets drawn without replacement (all, where the batch has no more)."""
+def _random(triplets, gap, margins, num_triplets, generator):
+    """``num_triplets`` triplets drawn without replacement (all, if the batch has no more)."""
     cells = triplets.valid.flatten().nonzero()[:, 0]
-    drawn = cells[torch.randperm(len(cells), generator=generator)[:number].to(cells.device)]
+    drawn = cells[torch.randperm(len(cells), generator=generator)[:num_triplets].to(cells.device)]
     chosen = torch.zeros(triplets.valid.numel(), dtype=torch.bool, device=cells.device)
     chosen[drawn] = True
     return chosen.view_as(triplets.valid)
 
 
-SELECTIONS = {"all": _all, "semihard": _semihard, "hardest": _hardest, "random": _random}
+MINERS = {"all": _all, "semihard": _semihard, "batch_hard": _batch_hard, "random": _random}
+"""Mining strategy to a function that gives the chosen triplets as a mask [M, B]."""
 
 
-def hinge(
+class Mining(NamedTuple):
+    """Which triplets count: ``strategy``, a key of :data:`MINERS`, and how many ``random`` draws."""
+
+    strategy: str
+    num_triplets: int
+
+    def choose(
+        self, triplets: Triplets, gap: torch.Tensor, margins: torch.Tensor | float, generator: torch.Generator | None
+    ) -> torch.Tensor:
+        """The chosen triplets as a mask [M, B] bool.
+
+        Raises:
+            ValueError: unknown strategy.
+        """
+        if self.strategy not in MINERS:
+            raise ValueError(f"unknown mining {self.strategy!r} of triplets: choose one of {', '.join(MINERS)}")
+        return MINERS[self.strategy](triplets, gap, margins, self.num_triplets, generator)
+
+
+def triplet_margin_loss(
     triplets: Triplets,
     distances: torch.Tensor,
     margins: torch.Tensor | float,
-    selection: str,
-    number: int,
+    mining: Mining,
     generator: torch.Generator | None,
 ) -> tuple[torch.Tensor, dict]:
-    """Mean of max(D(a,p) − D(a,n) + margin, 0) over the selected triplets (the paper's Eq. 1).
+    """Mean of max(D(a,p) − D(a,n) + margin, 0) over the mined triplets (the paper's Eq. 1).
 
     Args:
         triplets: of the batch.
         distances: the student's, [B, B].
-        margins: one for all, or one a triplet [M, B].
-        selection: a key of :data:`SELECTIONS`.
-        number: how many triplets ``random`` draws.
-        generator: for ``random``.
+        margins: one for all triplets, or one per triplet [M, B].
+        mining: which triplets count.
+        generator: for random mining.
 
     Returns:
-        The loss (0 where nothing is selected, with a gradient of 0) and ``active``: the
-        share of the selected triplets that violate their margin.
+        The loss (0 with zero gradient if no triplet is chosen) and ``active``: the fraction
+        of the chosen triplets that violate their margin.
 
     Raises:
-        ValueError: an unknown selection.
+        ValueError: unknown mining strategy.
     """
-    if selection not in SELECTIONS:
-        raise ValueError(f"no selection {selection!r} of triplets: choose one of {', '.join(SELECTIONS)}")
     gap = triplets.gap(distances)
     with torch.no_grad():
-        chosen = SELECTIONS[selection](triplets, gap, margins, number, generator)
+        chosen = mining.choose(triplets, gap, margins, generator)
         count = chosen.sum().clamp_min(1)
     violation = torch.where(chosen, margins - gap, 0.0).clamp_min(0)
     return violation.sum() / count, {"active": (violation.detach() > 0).sum() / count}

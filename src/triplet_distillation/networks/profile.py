@@ -1,4 +1,4 @@
-"""What a network costs: parameters, size, floating-point operations, time for one image (Table 1)."""
+"""The cost of a network: parameters, size, floating-point operations, time per image (Table 1)."""
 
 import statistics
 import time
@@ -13,11 +13,11 @@ from triplet_distillation.logs import summary
 from triplet_distillation.networks.weights import create
 
 PER_ELEMENT = {"native_batch_norm": 2, "_prelu_kernel": 2, "add": 1}
-"""Operations a value of the output: BN scales and shifts, PReLU compares and multiplies, a shortcut adds."""
+"""Operations per output value: BN scales and shifts, PReLU compares and multiplies, a shortcut adds."""
 
 
 class ElementwiseCounter(TorchDispatchMode):
-    """Counts the element-wise operations of :data:`PER_ELEMENT` that run inside it, in ``operations``."""
+    """Counts in ``operations`` the element-wise operations (:data:`PER_ELEMENT`) that run inside it."""
 
     def __init__(self):
         super().__init__()
@@ -31,9 +31,9 @@ class ElementwiseCounter(TorchDispatchMode):
 
 
 def count_operations(settings: dict) -> tuple[int, int]:
-    """FLOPs of one 112×112 image: (convolutions and matrix products, those and element-wise operations).
+    """FLOPs for one 112×112 image: (convolutions and matrix products, the same plus element-wise operations).
 
-    One multiply-add is two. Nothing is computed: shapes go through the network on
+    One multiply-add is two FLOPs. Nothing is computed: shapes pass through the network on
     PyTorch's meta device.
     """
     with torch.device("meta"):
@@ -49,7 +49,7 @@ def count_operations(settings: dict) -> tuple[int, int]:
 
 
 def time_forward(settings: dict, runs: int, warm_up: int = 2) -> list[float]:
-    """Seconds of each of ``runs`` forward passes of one image on one thread, after ``warm_up`` that do not count."""
+    """Seconds of each of ``runs`` forward passes of one image on one thread, after ``warm_up`` uncounted ones."""
     torch.set_num_threads(1)
     network = create(settings).eval()
     image = torch.zeros(1, 3, 112, 112)
@@ -62,8 +62,8 @@ def time_forward(settings: dict, runs: int, warm_up: int = 2) -> list[float]:
     return seconds[warm_up:]
 
 
-def cost_of(network: nn.Module, settings: dict) -> dict:
-    """``parameters, size_mib, flops, flops_elementwise`` of a network of PyTorch modules."""
+def network_cost(network: nn.Module, settings: dict) -> dict:
+    """``parameters, size_mib, flops, flops_elementwise`` of a network made of PyTorch modules."""
     flops, flops_elementwise = count_operations(settings)
     return {
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
@@ -74,10 +74,10 @@ def cost_of(network: nn.Module, settings: dict) -> dict:
 
 
 def profile(settings: dict, runs: int) -> dict:
-    """``parameters``; ``size_mib`` of the weights as float32; ``flops``, ``flops_elementwise``, ``macs`` of one
-    image; ``seconds_per_image`` (mean of ``runs`` on one thread, as the paper's) and ``seconds_median``."""
+    """``parameters``; ``size_mib`` of the weights as float32; ``flops``, ``flops_elementwise``, ``macs`` for one
+    image; ``seconds_per_image`` (mean of ``runs`` on one thread, as in the paper) and ``seconds_median``."""
     network = create(settings)
-    cost = network.cost() if hasattr(network, "cost") else cost_of(network, settings)
+    cost = network.cost() if network.pretrained else network_cost(network, settings)
     seconds = time_forward(settings, runs)
     return {
         **cost,
@@ -89,10 +89,10 @@ def profile(settings: dict, runs: int) -> dict:
 
 
 def write_profile(name: str, settings: dict, runs: int, output: str) -> None:
-    """:func:`profile` of the network called ``name``, as JSON."""
+    """Write :func:`profile` of the network called ``name`` as JSON."""
     found = profile(settings, runs)
     write_json(output, found)
     summary(
         f"{name}: {found['parameters'] / 1e6:.2f} M parameters, {found['flops'] / 1e9:.2f} GFLOPs, "
-        f"{found['seconds_per_image']:.3f} s an image"
+        f"{found['seconds_per_image']:.3f} s per image"
     )

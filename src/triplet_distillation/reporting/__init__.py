@@ -1,1 +1,1 @@
-"""Tables and figures, from the files that evaluation, profiling and training left."""
+"""Tables and figures, from the files that evaluation, profiling and training wrote."""

@@ -1,32 +1,37 @@
-"""The study's figures, one function each, from the files of the earlier stages."""
+"""The study's figures, one function each, from the files of earlier stages."""
 
 import math
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
 from triplet_distillation.evaluation import significance, verification
 from triplet_distillation.faces.store import FaceStore
 from triplet_distillation.files import read_json, read_table
 from triplet_distillation.reporting import style
-from triplet_distillation.reporting.names import distance_name
+from triplet_distillation.reporting.context import ReportContext, distance_name
 from triplet_distillation.reporting.tables import PERCENT, correct_on, read_scores
 
 plt = style.plt
+SHOWN_TRIPLETS = 5
 
 
-def training_curves(
-    first_stage: dict[str, list[str]], second_stage: dict[str, list[str]], labels: dict[str, str], output: str
+def plot_training_curves(
+    first_stage: dict[str, list[str]], second_stage: dict[str, list[str]], context: ReportContext, output: str
 ) -> None:
-    """Loss of every model over its steps; for the second stage, the share of active triplets too.
+    """Loss of every model over its steps; for the second stage, also the fraction of active triplets.
 
     Args:
-        first_stage, second_stage: model to the paths of its histories, one a seed (the
-            first is drawn, the others thin).
-        labels: model to its name for readers.
-        output: picture.
+        first_stage, second_stage: model to the paths of its histories, one per seed (the
+            first is drawn with a thick line).
+        context: names for readers.
+        output: path of the picture.
     """
-    first_stage, second_stage = ({labels[m]: p for m, p in stage.items()} for stage in (first_stage, second_stage))
+    first_stage, second_stage = (
+        {context.labels[model]: paths for model, paths in stage.items()} for stage in (first_stage, second_stage)
+    )
     figure, axes = plt.subplots(1, 3, figsize=(12, 4.4))
     _curves(axes[0], first_stage, "loss", "First stage: ArcFace")
     axes[0].set_yscale("symlog", linthresh=1)
@@ -44,29 +49,30 @@ def training_curves(
     style.save(figure, output)
 
 
-def _curves(axis, histories: dict[str, list[str]], column: str, title: str, factor: float = 1) -> None:
+def _curves(axis: Axes, histories: dict[str, list[str]], column: str, title: str, factor: float = 1) -> None:
     for index, (label, paths) in enumerate(histories.items()):
         for order, path in enumerate(paths):
             history = read_table(path)
             if column in history:
-                look = style.line_style(index) | ({} if order == 0 else {"linewidth": 0.6, "alpha": 0.6})
+                look = style.line_style(index)
+                if order:
+                    look |= {"linewidth": 0.6, "alpha": 0.6}
                 axis.plot(history.step + 1, factor * history[column], label=label if order == 0 else None, **look)
     axis.set(title=title, xlabel="step")
 
 
-def roc(scores: dict[str, list[str]], labels: dict[str, str], benchmarks: dict[str, str], output: str) -> None:
-    """ROC of every model (first seed), a panel a benchmark; FAR from what the impostor pairs support."""
+def plot_roc(scores: dict[str, list[str]], context: ReportContext, output: str) -> None:
+    """ROC of every model (first seed), one panel per benchmark, from the lowest FAR that the impostor pairs resolve."""
     tables = read_scores(scores)
-    figure, axes = _panels(len(benchmarks), 5.2, 4.6)
-    for axis, (benchmark, title) in zip(axes, benchmarks.items()):
+    figure, axes = _panels(len(context.benchmarks), 5.2, 4.6)
+    for axis, (benchmark, title) in zip(axes, context.benchmarks.items()):
         lowest = 100.0
         for index, (model, each) in enumerate(tables.items()):
             table = each[0][each[0].benchmark == benchmark]
             curve = verification.roc(table.score.to_numpy(), table.same.to_numpy())
             shown = curve.far > 0
-            axis.plot(
-                PERCENT * curve.far[shown], PERCENT * curve.tar[shown], label=labels[model], **style.line_style(index)
-            )
+            look = style.line_style(index)
+            axis.plot(PERCENT * curve.far[shown], PERCENT * curve.tar[shown], label=context.labels[model], **look)
             lowest = min(lowest, PERCENT * curve.tar[shown].min())
         axis.set(xscale="log", title=title, xlabel="false accept rate, %", ylabel="true accept rate, %")
         axis.set_ylim(max(0, math.floor(lowest / 10) * 10), 101)
@@ -75,54 +81,54 @@ def roc(scores: dict[str, list[str]], labels: dict[str, str], benchmarks: dict[s
     style.save(figure, output)
 
 
-def _panels(number: int, width: float, height: float):
-    columns = min(number, 3)
-    rows = math.ceil(number / columns)
+def _panels(count: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
+    columns = min(count, 3)
+    rows = math.ceil(count / columns)
     figure, axes = plt.subplots(rows, columns, figsize=(width * columns, height * rows), squeeze=False)
-    for axis in axes.flat[number:]:
+    for axis in axes.flat[count:]:
         axis.set_visible(False)
     return figure, list(axes.flat)
 
 
-def score_distributions(
-    scores: dict[str, list[str]], labels: dict[str, str], benchmarks: dict[str, str], output: str
-) -> None:
-    """Histograms of genuine and impostor cosines, one panel a model and benchmark (first seed)."""
+def plot_score_distributions(scores: dict[str, list[str]], context: ReportContext, output: str) -> None:
+    """Histograms of genuine and impostor cosines, one panel per model and benchmark (first seed)."""
     tables = read_scores(scores)
-    figure, axes = _panels(len(tables) * len(benchmarks), 4, 2.6)
-    cells = [(benchmark, model) for benchmark in benchmarks for model in tables]
+    figure, axes = _panels(len(tables) * len(context.benchmarks), 4, 2.6)
+    cells = [(benchmark, model) for benchmark in context.benchmarks for model in tables]
     lowest = min(each[0].score.min() for each in tables.values())
-    bins = np.linspace(min(-0.4, lowest), 1, 45)
+    bins = np.linspace(min(-0.4, lowest), 1, 45).tolist()
     for axis, (benchmark, model) in zip(axes, cells):
         table = tables[model][0]
         table = table[table.benchmark == benchmark]
-        for same, colour, name, hatch in (
+        for same, color, name, hatch in (
             (True, style.GENUINE, "genuine", ""),
             (False, style.IMPOSTOR, "impostor", "///"),
         ):
             axis.hist(
                 table.score[table.same == same],
                 bins,
-                color=colour,
+                color=color,
                 alpha=0.55,
                 hatch=hatch,
-                edgecolor=colour,
+                edgecolor=color,
                 linewidth=0.3,
                 label=name,
             )
-        title = labels[model] if len(benchmarks) == 1 else f"{labels[model]}, {benchmarks[benchmark]}"
+        title = context.labels[model]
+        if len(context.benchmarks) > 1:
+            title += f", {context.benchmarks[benchmark]}"
         axis.set(title=title, xlabel="cosine", ylabel="pairs", xlim=(bins[0], 1))
     axes[0].legend(loc="upper left", fontsize=9)
     style.save(figure, output)
 
 
-def calibration(margins: dict[str, str], triplets: dict[str, str], output: str) -> None:
-    """Distribution of the sampled triplets' d, the margins read off it, and the line F(d) (Eq. 4).
+def plot_calibration(margins: dict[str, str], triplets: dict[str, str], output: str) -> None:
+    """Distribution of the sampled triplets' d, the resulting margins, and the line F(d) (Eq. 4).
 
     Args:
-        margins: distance to the path of its calibration (JSON); a panel each.
+        margins: distance to the path of its calibration (JSON); one panel each.
         triplets: distance to the path of its table with a column ``d``.
-        output: picture.
+        output: path of the picture.
     """
     figure, axes = _panels(len(margins), 7.5, 4.6)
     for axis, distance in zip(axes, margins):
@@ -130,17 +136,17 @@ def calibration(margins: dict[str, str], triplets: dict[str, str], output: str) 
     style.save(figure, output)
 
 
-def _calibration_panel(axis, found: dict, d: np.ndarray, distance: str) -> None:
-    axis.hist(d, bins=40, color=style.COLOURS[6], edgecolor="white")
+def _calibration_panel(axis: Axes, found: dict, d: np.ndarray, distance: str) -> None:
+    axis.hist(d, bins=40, color=style.COLORS[6], edgecolor="white")
     axis.set(xlabel=f"d = max(T(a, n) − T(a, p), 0), {distance_name(distance)}", ylabel="triplets")
-    used = found["minimum_margin"], found["maximum_margin"]
+    used = found["min_margin"], found["max_margin"]
     quantiles = [f"measured ({PERCENT * share:g} % quantile)" for share in found["measured_quantiles"]]
-    for values, colour, names, dash in (
-        (found["measured"], style.COLOURS[1], quantiles, "--"),
-        (found["paper"], style.COLOURS[5], ["of the paper"] * 2, ":"),
+    for values, color, names, dash in (
+        (found["measured"], style.COLORS[1], quantiles, "--"),
+        (found["paper"], style.COLORS[5], ["in the paper"] * 2, ":"),
     ):
         for value, symbol, name in zip(values, ("min", "max"), names):
-            axis.axvline(value, color=colour, linestyle=dash, label=f"$m_{{{symbol}}}$ {name}: {value:.3g}")
+            axis.axvline(value, color=color, linestyle=dash, label=f"$m_{{{symbol}}}$ {name}: {value:.3g}")
     other = axis.twinx()
     other.grid(False)
     other.spines["right"].set_visible(True)
@@ -148,29 +154,26 @@ def _calibration_panel(axis, found: dict, d: np.ndarray, distance: str) -> None:
     other.set(ylabel="margin F(d)", ylim=(0, 1.15 * max(used)))
     handles = [each for one in (axis, other) for each in one.get_legend_handles_labels()[0]]
     axis.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncol=3, fontsize=9)
-    axis.set_title(f"{len(d)} random triplets of the training set, seen by the teacher")
+    axis.set_title(f"{len(d)} random triplets of the training set, measured by the teacher")
 
 
-def accuracy_against_flops(
-    scores: dict[str, list[str]],
-    labels: dict[str, str],
-    benchmarks: dict[str, str],
-    profiles: dict[str, str],
-    settings: dict,
-    output: str,
+def plot_accuracy_against_flops(
+    scores: dict[str, list[str]], profiles: dict[str, str], context: ReportContext, output: str
 ) -> None:
-    """Accuracy with its interval against the cost of one image, a panel a benchmark.
+    """Accuracy with its interval against the cost of one image, one panel per benchmark.
 
     Args:
+        scores: model to the paths of its scores, one per seed.
         profiles: model to the path of its network's profile.
-        settings: ``resamples, seed`` of the intervals.
+        context: names for readers; how intervals are computed.
+        output: path of the picture.
     """
     tables = read_scores(scores)
-    figure, axes = _panels(len(benchmarks), 8.5, 4.4)
+    figure, axes = _panels(len(context.benchmarks), 8.5, 4.4)
     flops = {model: read_json(path)["flops"] / 1e9 for model, path in profiles.items()}
-    for axis, (benchmark, title) in zip(axes, benchmarks.items()):
+    for axis, (benchmark, title) in zip(axes, context.benchmarks.items()):
         for index, (model, each) in enumerate(tables.items()):
-            interval = significance.bootstrap(*correct_on(each, benchmark), settings["resamples"], settings["seed"])
+            interval = significance.bootstrap(*correct_on(each, benchmark), context.resamples, context.seed)
             mean, low, high = (PERCENT * value for value in interval)
             at_same_cost = [other for other in tables if flops[other] == flops[model]]
             beside = 1 + 0.03 * (at_same_cost.index(model) - (len(at_same_cost) - 1) / 2)
@@ -179,27 +182,26 @@ def accuracy_against_flops(
                 mean,
                 yerr=[[max(0, mean - low)], [max(0, high - mean)]],
                 marker=style.MARKERS[index % len(style.MARKERS)],
-                color=style.COLOURS[index % len(style.COLOURS)],
+                color=style.COLORS[index % len(style.COLORS)],
                 capsize=3,
                 linestyle="none",
-                label=f"{labels[model]}, {flops[model]:.2f}",
+                label=f"{context.labels[model]}, {flops[model]:.2f}",
             )
         low, high = min(flops.values()), max(flops.values())
         axis.set(xscale="log", xlim=(low / 1.4, high * 1.4), title=title)
         axis.set_xticks(sorted(set(flops.values())), minor=False)
         axis.xaxis.set_major_formatter(style.two_digits)
         axis.xaxis.set_minor_locator(NullLocator())
-        axis.set(xlabel="FLOPs an image, 10⁹", ylabel="accuracy, % (95 % interval)")
+        axis.set(xlabel="FLOPs per image, 10⁹", ylabel="accuracy, % (95 % interval)")
         axis.legend(title="model, 10⁹ FLOPs", loc="center left", bbox_to_anchor=(1, 0.5))
     style.save(figure, output)
 
 
-def faces(store_path: str, output: str, people: int = 8, images: int = 4) -> None:
-    """A strip of aligned faces: the first ``images`` of ``people`` spread over the store."""
-
+def plot_faces(store_path: str, output: str, num_identities: int = 8, images: int = 4) -> None:
+    """A strip of aligned faces: the first ``images`` of ``num_identities`` spread over the store."""
     store = FaceStore(store_path)
     labels, identities = store.column("label"), store.column("identity")
-    chosen = np.unique(np.linspace(0, labels.max(), people).round().astype(int))
+    chosen = np.unique(np.linspace(0, labels.max(), num_identities).round().astype(int))
     figure, axes = plt.subplots(images, len(chosen), figsize=(1.15 * len(chosen), 1.2 * images), squeeze=False)
     for column, label in enumerate(chosen):
         rows = np.flatnonzero(labels == label)[:images]
@@ -211,30 +213,26 @@ def faces(store_path: str, output: str, people: int = 8, images: int = 4) -> Non
     style.save(figure, output)
 
 
-def triplets(
-    store_path: str,
-    training_set: str,
-    triplets_path: str,
-    margins: str,
-    fixed: dict[str, float],
-    output: str,
-    number: int = 5,
+def plot_triplets(
+    store_path: str, training_set: str, calibration: tuple[str, str], fixed_margins: dict[str, float], output: str
 ) -> None:
-    """A few of the calibration's triplets as photographs, with the margin that each method gives them.
+    """A few of the calibration's triplets as images, from the smallest d to the largest, with every method's margin.
 
-    F(d) is taken with the largest d of the triplets drawn for the calibration; in training
-    d_max is the largest of each batch.
+    F(d) uses the largest d of the calibration's triplets; in training, d_max is the largest of each batch.
 
     Args:
-        fixed: methods with one margin, name for readers to margin.
-        number: triplets, from the smallest d to the largest.
+        store_path: of the face store.
+        training_set: path of the table ``row, label``.
+        calibration: paths of the margins (JSON) and of the triplets (CSV).
+        fixed_margins: methods with one margin, name for readers to margin.
+        output: path of the picture.
     """
-
     store, rows = FaceStore(store_path), read_table(training_set).row.to_numpy()
-    drawn, found = read_table(triplets_path).sort_values("d", kind="stable"), read_json(margins)
-    chosen = drawn.iloc[np.linspace(0, len(drawn) - 1, number).round().astype(int)]
-    low, high = found["minimum_margin"], found["maximum_margin"]
-    figure, axes = plt.subplots(number, 4, figsize=(9.5, 1.55 * number), width_ratios=[1, 1, 1, 3.2], squeeze=False)
+    found, drawn = read_json(calibration[0]), read_table(calibration[1]).sort_values("d", kind="stable")
+    chosen = drawn.iloc[np.linspace(0, len(drawn) - 1, SHOWN_TRIPLETS).round().astype(int)]
+    low, high = found["min_margin"], found["max_margin"]
+    size = (9.5, 1.55 * SHOWN_TRIPLETS)
+    figure, axes = plt.subplots(SHOWN_TRIPLETS, 4, figsize=size, width_ratios=[1, 1, 1, 3.2], squeeze=False)
     for line, (_, triplet) in zip(axes, chosen.iterrows()):
         for axis, role in zip(line, ("anchor", "positive", "negative")):
             axis.imshow(store.image(rows[int(triplet[role])]))
@@ -248,7 +246,7 @@ def triplets(
             f"teacher: {d_line}, d = {triplet.d:.2f}",
             f"triplet distillation: margin F(d) = {distilled_margin:.3f}",
         ]
-        text += [f"{label}: margin {margin:g}" for label, margin in fixed.items()]
+        text += [f"{label}: margin {margin:g}" for label, margin in fixed_margins.items()]
         line[3].set_axis_off()
         line[3].text(0, 0.5, "\n".join(text), va="center", fontsize=9, transform=line[3].transAxes)
     for axis, role in zip(axes[0], ("anchor", "positive", "negative")):

@@ -1,6 +1,7 @@
-"""Tables as pages that stand alone: no script, no font, no picture from elsewhere."""
+"""Tables as self-contained HTML pages: no scripts, fonts or pictures from elsewhere."""
 
 import html
+from collections.abc import Iterable
 
 import pandas as pd
 
@@ -23,7 +24,7 @@ p.lead { font-weight: 600; } ul { padding-left: 1.2rem; } li { margin: .3rem 0; 
 
 
 def page(title: str, *parts: str) -> str:
-    """A whole HTML document from a title (text) and parts (HTML)."""
+    """A complete HTML document from a title (text) and parts (HTML)."""
     return (
         f'<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{html.escape(title)}</title>'
         f"<style>{STYLE}</style></head>\n<body>\n<h1>{html.escape(title)}</h1>\n"
@@ -33,12 +34,12 @@ def page(title: str, *parts: str) -> str:
 
 
 def table(header: list[str], rows: list[list[str]], groups: list[tuple[str, int]] | None = None) -> str:
-    """An HTML table. Cells are HTML already; a cell that begins with a space is text, aligned left.
+    """An HTML table. Cells are HTML; a cell that starts with a space is running text, aligned left.
 
     Args:
-        header: column heads.
+        header: column headings.
         rows: cells.
-        groups: heads over several columns, as (text, number of columns).
+        groups: headings over several columns, as (text, number of columns).
     """
     over = ""
     if groups:
@@ -52,16 +53,18 @@ def _cell(cell: str) -> str:
     return f'<td class="text">{cell.strip()}</td>' if cell.startswith(" ") else f"<td>{cell}</td>"
 
 
-def notes(lines) -> str:
+def notes(lines: Iterable[str]) -> str:
+    """A bulleted list; the lines are text."""
     return "<ul>" + "".join(f"<li>{html.escape(line)}</li>" for line in lines) + "</ul>"
 
 
 def paragraph(text: str, kind: str = "") -> str:
+    """A paragraph of text, with a CSS class."""
     return f'<p class="{kind}">{html.escape(text)}</p>' if kind else f"<p>{html.escape(text)}</p>"
 
 
 def latex(frame: pd.DataFrame) -> str:
-    """A LaTeX ``tabular`` with booktabs rules; the text of cells is escaped."""
+    """A LaTeX ``tabular`` with booktabs rules; cells are escaped."""
     aligned = "l" + "r" * (len(frame.columns) - 1)
     rows = [list(frame.columns), *frame.astype(str).to_numpy().tolist()]
     head, *body = [" & ".join(_escape(cell) for cell in row) + r" \\" for row in rows]

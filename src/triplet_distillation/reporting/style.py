@@ -1,6 +1,7 @@
-"""One look for all figures: readable in print and for the colour-blind."""
+"""The common style of all figures: readable in print and by color-blind readers."""
 
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -8,10 +9,10 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.ticker import FuncFormatter
 
-from triplet_distillation.files import whole
+from triplet_distillation.files import atomic_write
 
-COLOURS = ("#000000", "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#8C6D1F")
-"""Okabe and Ito's palette (its yellow, faint on paper, left out)."""
+COLORS = ("#000000", "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#8C6D1F")
+"""Okabe and Ito's palette, without its yellow, which is faint on paper."""
 LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)))
 MARKERS = ("o", "s", "^", "v", "D", "P", "X", "*")
 GENUINE, IMPOSTOR = "#0072B2", "#D55E00"
@@ -38,14 +39,14 @@ plain_number = FuncFormatter(lambda value, _: f"{value:g}")
 two_digits = FuncFormatter(lambda value, _: f"{value:.2f}")
 
 
-def line_style(index: int) -> dict:
-    """Colour and dash of the index-th of several lines: told apart without colour too."""
-    return {"color": COLOURS[index % len(COLOURS)], "linestyle": LINES[index % len(LINES)], "linewidth": 1.6}
+def line_style(index: int) -> dict[str, Any]:
+    """Color and dash pattern of the index-th line, so that lines can be distinguished without color."""
+    return {"color": COLORS[index % len(COLORS)], "linestyle": LINES[index % len(LINES)], "linewidth": 1.6}
 
 
 def save(figure, path: str | Path) -> None:
     """Write ``figure`` as SVG or PNG; the same figure gives the same bytes."""
     is_svg = Path(path).suffix == ".svg"
-    with whole(path) as temporary:
+    with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=150, metadata={"Date": None} if is_svg else {"Software": None})
     plt.close(figure)

@@ -1,24 +1,35 @@
-"""The study's tables: CSV for programs, HTML for the report, LaTeX for a paper."""
+"""The study's tables: CSV for programs, HTML for the report, LaTeX for papers."""
 
 import html
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from triplet_distillation.evaluation import significance
+from triplet_distillation.evaluation.verification import VerificationMetrics, read_metrics
 from triplet_distillation.files import read_json, read_table, write_table, write_text
 from triplet_distillation.reporting import pages, paper
+from triplet_distillation.reporting.context import METHOD_PREFIX, ReportContext
 
 PERCENT = 100
 
 
-def write_table1(profiles: dict[str, str], csv: str, html_page: str, tex: str) -> None:
-    """Table 1: the networks' cost, each number beside the paper's and their ratio.
+class TableFiles(NamedTuple):
+    """Paths of one table's outputs."""
+
+    csv: str
+    html: str
+    tex: str
+
+
+def write_table1(profiles: dict[str, str], outputs: TableFiles) -> None:
+    """Table 1: the cost of the networks, with the paper's numbers and the ratios.
 
     Args:
-        profiles: network's name to the path of its profile (JSON), in the order of the rows.
-        csv, html_page, tex: outputs.
+        profiles: network to the path of its profile (JSON), in the order of the rows.
+        outputs: paths.
     """
     columns = ["size_mib", "parameters", "flops", "flops_elementwise", "macs", "seconds_per_image"]
     rows = []
@@ -30,10 +41,10 @@ def write_table1(profiles: dict[str, str], csv: str, html_page: str, tex: str) -
             row[f"ratio_{column}"] = found[column] / printed[column] if printed else np.nan
         rows.append(row)
     table = pd.DataFrame(rows)
-    write_table(csv, table)
+    write_table(outputs.csv, table)
     runs = read_json(next(iter(profiles.values())))["runs"]
-    write_text(html_page, _table1_page(table, runs))
-    write_text(tex, pages.latex(_table1_text(table)))
+    write_text(outputs.html, _table1_page(table, runs))
+    write_text(outputs.tex, pages.latex(_table1_text(table)))
 
 
 TABLE_1_COLUMNS = (
@@ -58,7 +69,7 @@ def _table1_page(table: pd.DataFrame, runs: int) -> str:
         header += ["here", "paper", "ratio"]
         groups.append((head, 3))
     header += ["with element-wise", "multiply-adds"]
-    groups.append(("also, 10⁹", 2))
+    groups.append(("in addition, 10⁹", 2))
     rows = []
     for _, row in table.iterrows():
         cells = [html.escape(row.network)]
@@ -67,8 +78,8 @@ def _table1_page(table: pd.DataFrame, runs: int) -> str:
             cells.append(_or_dash(row[f"ratio_{column}"], "{:.2f}"))
         rows.append([*cells, f"{row.flops_elementwise / 1e9:.2f}", f"{row.macs / 1e9:.2f}"])
     return pages.page(
-        "Table 1. What the networks cost",
-        pages.paragraph(f"At full size, one 112×112 image; the time is the mean of {runs} runs on this machine."),
+        "Table 1. Cost of the networks",
+        pages.paragraph(f"At full size, for one 112×112 image; the time is the mean of {runs} runs on this machine."),
         pages.table(header, rows, groups),
         pages.notes(paper.TABLE_1_NOTES),
     )
@@ -79,58 +90,55 @@ def _or_dash(value: float, form: str) -> str:
 
 
 def read_scores(paths: dict[str, list[str]]) -> dict[str, list[pd.DataFrame]]:
-    """Scores of every model, one table a seed, from model to paths."""
+    """The scores of every model, one table per seed, from model to paths."""
     return {model: [read_table(path) for path in each] for model, each in paths.items()}
 
 
 def correct_on(scores: list[pd.DataFrame], benchmark: str) -> tuple[np.ndarray, np.ndarray]:
-    """(correct [seeds, pairs], same [pairs]) of one model on one benchmark."""
+    """(correct [seeds, pairs], same [pairs]) for one model on one benchmark."""
     chosen = [table[table.benchmark == benchmark] for table in scores]
     return np.stack([table.correct.to_numpy() for table in chosen]), chosen[0].same.to_numpy()
 
 
-def write_table2(
-    scores: dict[str, list[str]],
-    labels: dict[str, str],
-    benchmarks: dict[str, str],
-    training_set: str,
-    settings: dict,
-    csv: str,
-    html_page: str,
-    tex: str,
-) -> None:
+class TrainingSize(NamedTuple):
+    """Size of a training: faces, identities, and runs with different seeds."""
+
+    images: int
+    identities: int
+    seeds: int
+
+
+def write_table2(scores: dict[str, list[str]], context: ReportContext, training_set: str, outputs: TableFiles) -> None:
     """Table 2: mean accuracy in percent of every model on every benchmark, with its 95 % interval.
 
     Args:
-        scores: model to the paths of its scores, one a seed, in the order of the rows.
-        labels: model to its name for readers.
-        benchmarks: benchmark to its name for readers.
+        scores: model to the paths of its scores, one per seed, in the order of the rows.
+        context: names for readers; how intervals are computed.
         training_set: path of the table ``row, label``.
-        settings: ``resamples, seed``.
-        csv, html_page, tex: outputs.
+        outputs: paths.
     """
     rows = []
     for model, tables in read_scores(scores).items():
-        row = {"model": model.removeprefix("students/"), "label": labels[model]}
-        for benchmark in benchmarks:
-            interval = significance.bootstrap(*correct_on(tables, benchmark), settings["resamples"], settings["seed"])
+        row: dict[str, Any] = {"model": model.removeprefix(METHOD_PREFIX), "label": context.labels[model]}
+        for benchmark in context.benchmarks:
+            interval = significance.bootstrap(*correct_on(tables, benchmark), context.resamples, context.seed)
             row[benchmark], row[f"{benchmark}_low"], row[f"{benchmark}_high"] = (PERCENT * x for x in interval)
         rows.append(row)
     table = pd.DataFrame(rows)
-    write_table(csv, table)
+    write_table(outputs.csv, table)
     faces = read_table(training_set)
-    seeds = len(next(iter(scores.values())))
-    write_text(html_page, _table2_page(table, benchmarks, len(faces), faces.label.nunique(), seeds))
+    size = TrainingSize(len(faces), faces.label.nunique(), len(next(iter(scores.values()))))
+    write_text(outputs.html, _table2_page(table, context.benchmarks, size))
     text = pd.DataFrame({"model": table.label})
-    for benchmark, label in benchmarks.items():
+    for benchmark, label in context.benchmarks.items():
         text[label] = [
             f"{mean:.2f} ({low:.2f}–{high:.2f})"
             for mean, low, high in zip(table[benchmark], table[f"{benchmark}_low"], table[f"{benchmark}_high"])
         ]
-    write_text(tex, pages.latex(text))
+    write_text(outputs.tex, pages.latex(text))
 
 
-def _table2_page(table: pd.DataFrame, benchmarks: dict[str, str], images: int, people: int, seeds: int) -> str:
+def _table2_page(table: pd.DataFrame, benchmarks: dict[str, str], size: TrainingSize) -> str:
     rows = []
     for _, row in table.iterrows():
         cells = [html.escape(row.label)]
@@ -142,60 +150,60 @@ def _table2_page(table: pd.DataFrame, benchmarks: dict[str, str], images: int, p
     return pages.page(
         "Table 2. Verification accuracy, percent",
         pages.paragraph(
-            f"Trained on {images:,} images of {people:,} people, {seeds} seed{'s' * (seeds > 1)}: a study of this size "
-            "is no replication of the paper's numbers (3.8 million images of 85 thousand people).",
+            f"Trained on {size.images:,} images of {size.identities:,} identities with {size.seeds} "
+            f"seed{'s' * (size.seeds > 1)}: a study of this size does not replicate the numbers of the paper "
+            "(3.8 million images of 85 thousand identities).",
             "lead",
         ),
         pages.table(["model", *(html.escape(label) for label in benchmarks.values())], rows),
         pages.paragraph(
-            "Mean over seeds and folds; in grey the 95 % interval from resampling "
-            + ("seeds and pairs." if seeds > 1 else "the pairs (one seed: the chance of training is not in it).")
+            "Mean over seeds and folds; in gray, the 95 % interval from resampling "
+            + (
+                "seeds and pairs."
+                if size.seeds > 1
+                else "the pairs (one seed: without the variation between trainings)."
+            )
         ),
-        '<div class="apart"><h2>As printed in the paper, for reading only</h2>',
+        '<div class="apart"><h2>As printed in the paper, for reference only</h2>',
         pages.table(["model", *paper.TABLE_2_BENCHMARKS], printed),
         pages.notes(paper.TABLE_2_NOTES),
         "</div>",
     )
 
 
-def write_verification(
-    figures: dict[str, list[str]], labels: dict[str, str], benchmarks: dict[str, str], csv: str, html_page: str
-) -> None:
-    """Every figure of every model, seed and benchmark: accuracy by folds, AUC, EER, TAR at FAR.
+def write_verification_table(metrics: dict[str, list[str]], context: ReportContext, csv: str, html_page: str) -> None:
+    """All metrics of every model, seed and benchmark: k-fold accuracy, AUC, EER, TAR at FAR.
 
     Args:
-        figures: model to the paths of its figures (JSON), one a seed.
-        labels, benchmarks: names for readers.
+        metrics: model to the paths of its metrics (JSON), one per seed.
+        context: names for readers.
         csv, html_page: outputs.
     """
-    rows = []
-    for model, paths in figures.items():
-        for path in paths:
-            for benchmark, found in read_json(path).items():
-                rows.append(
-                    {
-                        "model": model.removeprefix("students/"),
-                        "seed": int(Path(path).stem.removeprefix("seed")),
-                        "benchmark": benchmark,
-                        "label": labels[model],
-                        **{key: found[key] for key in ("accuracy", "accuracy_deviation", "auc", "equal_error_rate")},
-                        **{f"tar_at_far_{far}": tar for far, tar in found["tar_at_far"].items()},
-                        **{key: found[key] for key in ("pairs", "genuine", "impostor", "folds")},
-                    }
-                )
+    rows = [
+        {
+            "model": model.removeprefix(METHOD_PREFIX),
+            "seed": int(Path(path).stem.removeprefix("seed")),
+            "benchmark": benchmark,
+            "label": context.labels[model],
+            **_verification_columns(found),
+        }
+        for model, paths in metrics.items()
+        for path in paths
+        for benchmark, found in read_metrics(path).items()
+    ]
     table = pd.DataFrame(rows)
     write_table(csv, table)
     fars = [column for column in table.columns if column.startswith("tar_at_far_")]
     heads = [f"TAR at FAR {column.removeprefix('tar_at_far_')}" for column in fars]
     parts = []
-    for benchmark, label in benchmarks.items():
+    for benchmark, label in context.benchmarks.items():
         chosen = table[table.benchmark == benchmark]
         first = chosen.iloc[0]
         cells = [
             [
                 html.escape(row.label),
                 str(row.seed),
-                f'{PERCENT * row.accuracy:.2f} <span class="interval">± {PERCENT * row.accuracy_deviation:.2f}</span>',
+                f'{PERCENT * row.accuracy:.2f} <span class="interval">± {PERCENT * row.accuracy_std:.2f}</span>',
                 f"{row.auc:.4f}",
                 f"{PERCENT * row.equal_error_rate:.2f}",
                 *("–" if pd.isna(row[far]) else f"{PERCENT * row[far]:.2f}" for far in fars),
@@ -205,7 +213,21 @@ def write_verification(
         parts += [
             f"<h2>{html.escape(label)}</h2>",
             pages.paragraph(f"{first.genuine:,} genuine and {first.impostor:,} impostor pairs in {first.folds} folds."),
-            pages.table(["model", "seed", "accuracy ± deviation over folds, %", "AUC", "EER, %", *heads], cells),
+            pages.table(["model", "seed", "accuracy ± std over folds, %", "AUC", "EER, %", *heads], cells),
         ]
-    note = "TAR in percent; a dash where there are fewer than 10 / FAR impostor pairs to support it."
-    write_text(html_page, pages.page("Verification in full", *parts, pages.notes([note])))
+    note = "TAR in percent; a dash if there are fewer than 10 / FAR impostor pairs."
+    write_text(html_page, pages.page("All verification metrics", *parts, pages.notes([note])))
+
+
+def _verification_columns(found: VerificationMetrics) -> dict[str, Any]:
+    return {
+        "accuracy": found.accuracy,
+        "accuracy_std": found.accuracy_std,
+        "auc": found.auc,
+        "equal_error_rate": found.equal_error_rate,
+        **{f"tar_at_far_{far}": tar for far, tar in found.tar_at_far.items()},
+        "pairs": found.pairs,
+        "genuine": found.genuine,
+        "impostor": found.impostor,
+        "folds": found.folds,
+    }

@@ -1,1 +1,1 @@
-"""Sampling, the one training loop for every stage, checkpoints, and the margins' calibration."""
+"""Sampling, the training loop of every stage, checkpoints, and the calibration of the margins."""

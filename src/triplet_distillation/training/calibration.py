@@ -1,4 +1,4 @@
-"""Calibration (§4.1): m_min and m_max from the teacher's view of 1000 random triplets."""
+"""Calibration (§4.1): m_min and m_max from the teacher's distances in 1000 random triplets."""
 
 import numpy as np
 import pandas as pd
@@ -6,34 +6,35 @@ import torch
 
 from triplet_distillation.files import read_table, write_json, write_table
 from triplet_distillation.logs import summary
-from triplet_distillation.losses.distances import OF_COSINE
+from triplet_distillation.losses.distances import DISTANCES
+from triplet_distillation.settings import CalibrationSettings
 from triplet_distillation.training import sampling
 
 PAPER = (0.2, 0.5)
-"""m_min and m_max that the paper arrived at."""
+"""m_min and m_max in the paper."""
 
 
-def draw_triplets(labels: np.ndarray, number: int, seed: int) -> np.ndarray:
-    """``number`` random triplets: anchor uniform among the images of identities that have two or more,
-    positive uniform among the identity's others, negative uniform among all other images.
+def draw_triplets(labels: np.ndarray, num_triplets: int, seed: int) -> np.ndarray:
+    """Draw random triplets: the anchor uniformly from the images of identities with two or more, the positive
+    uniformly from the identity's other images, the negative uniformly from all images of other identities.
 
     Args:
-        labels: identity of every image of the training set, [N].
+        labels: of every image of the training set, [N].
 
     Returns:
-        Positions [number, 3] in the training set: anchor, positive, negative.
+        Positions [num_triplets, 3] in the training set: anchor, positive, negative.
 
     Raises:
         ValueError: no identity has two images, or there is only one identity.
     """
     random = sampling.generator(seed, "calibration")
     order = np.argsort(labels, kind="stable")
-    _, first, identity, count = np.unique(labels[order], return_index=True, return_inverse=True, return_counts=True)
-    places = np.flatnonzero(count[identity] > 1)  # places in `order`, where an identity's images adjoin
+    _, first, group, count = np.unique(labels[order], return_index=True, return_inverse=True, return_counts=True)
+    places = np.flatnonzero(count[group] > 1)  # places in `order`, where the images of an identity are adjacent
     if not len(places) or len(count) < 2:
-        raise ValueError("calibration needs at least two identities, and one of them with two images")
-    anchor = random.choice(places, number)
-    first, count = first[identity[anchor]], count[identity[anchor]]
+        raise ValueError("calibration needs at least two identities, one of them with two images")
+    anchor = random.choice(places, num_triplets)
+    first, count = first[group[anchor]], count[group[anchor]]
     positive = first + random.integers(0, count - 1)
     positive += positive >= anchor
     negative = random.integers(0, len(labels) - count)
@@ -45,9 +46,9 @@ def measure(teacher: np.ndarray, triplets: np.ndarray, distance: str) -> pd.Data
     """T(a,p), T(a,n) and d = max(T(a,n) − T(a,p), 0) (Eq. 3) of every triplet.
 
     Args:
-        teacher: L2-normalised embeddings of the training set, [N, D].
+        teacher: L2-normalized embeddings of the training set, [N, D].
         triplets: [M, 3] positions of anchor, positive, negative.
-        distance: a key of :data:`.distances.OF_COSINE`.
+        distance: a key of :data:`.distances.DISTANCES`.
 
     Returns:
         ``anchor, positive, negative, anchor_positive_distance, anchor_negative_distance, d``.
@@ -55,7 +56,7 @@ def measure(teacher: np.ndarray, triplets: np.ndarray, distance: str) -> pd.Data
     anchor, positive, negative = (teacher[column] for column in triplets.T)
 
     def distances(others: np.ndarray) -> np.ndarray:
-        return OF_COSINE[distance](torch.from_numpy((anchor * others).sum(axis=1))).numpy()
+        return DISTANCES[distance](torch.from_numpy((anchor * others).sum(axis=1))).numpy()
 
     table = pd.DataFrame(triplets, columns=["anchor", "positive", "negative"])
     table["anchor_positive_distance"] = distances(positive)
@@ -65,27 +66,27 @@ def measure(teacher: np.ndarray, triplets: np.ndarray, distance: str) -> pd.Data
 
 
 def margins(d: np.ndarray, mode: str, quantiles: list[float]) -> dict:
-    """m_min and m_max to train with, beside what was measured and what the paper has.
+    """m_min and m_max to train with, together with the measured values and the paper's.
 
     Args:
         d: of the sampled triplets.
         mode: ``measured`` (the quantiles of d) or ``paper`` (0.2 and 0.5).
-        quantiles: of d that are m_min and m_max; [0, 1] is the smallest and the largest, as the text says.
+        quantiles: which quantiles of d are m_min and m_max; [0, 1] is the smallest and the largest, as in the paper.
 
     Raises:
-        ValueError: the measured margins are no range: the teacher does not separate the triplets.
+        ValueError: m_min is not below m_max, because the teacher does not separate the triplets.
     """
     measured = tuple(float(q) for q in np.quantile(d, quantiles))
-    minimum, maximum = measured if mode == "measured" else PAPER
-    if not minimum < maximum:
+    min_margin, max_margin = measured if mode == "measured" else PAPER
+    if not min_margin < max_margin:
         raise ValueError(
-            f"the margins measured from {len(d)} triplets are {minimum:g} … {maximum:g}, no range: the teacher does "
-            "not separate the training people; train it longer, or set calibration.mode to paper"
+            f"the margins measured from {len(d)} triplets, {min_margin:g} … {max_margin:g}, are not a valid range: the "
+            "teacher does not separate the training identities; train it longer, or set calibration.mode to paper"
         )
     return {
         "mode": mode,
-        "minimum_margin": minimum,
-        "maximum_margin": maximum,
+        "min_margin": min_margin,
+        "max_margin": max_margin,
         "measured": measured,
         "measured_quantiles": quantiles,
         "paper": PAPER,
@@ -97,28 +98,27 @@ def margins(d: np.ndarray, mode: str, quantiles: list[float]) -> dict:
 def write_calibration(
     training_set: str,
     teacher_embeddings: str,
-    settings: dict,
+    settings: CalibrationSettings,
     distance: str,
     seed: int,
-    margins_output: str,
-    triplets_output: str,
+    outputs: tuple[str, str],
 ) -> None:
-    """Draw triplets of the training set, measure their d with the teacher, and write the margins.
+    """Draw triplets from the training set, measure their d with the teacher, and write the margins.
 
     Args:
         training_set: path of the table ``row, label``.
         teacher_embeddings: path of [faces in store, 2, D].
-        settings: ``triplets, mode, quantiles``.
-        distance: T, in which d is measured.
+        settings: how many triplets, and which margins to take.
+        distance: T, the distance in which d is measured.
         seed: of the draw.
-        margins_output: JSON of :func:`margins`.
-        triplets_output: CSV of :func:`measure`.
+        outputs: paths of the margins (JSON, see :func:`margins`) and of the triplets (CSV, see :func:`measure`).
     """
     faces = read_table(training_set)
     teacher = np.load(teacher_embeddings, mmap_mode="r")[faces.row.to_numpy(), 0]
-    drawn = draw_triplets(faces.label.to_numpy(), settings["triplets"], seed)
+    drawn = draw_triplets(faces.label.to_numpy(), settings.triplets, seed)
     measured = measure(teacher, drawn, distance)
-    found = margins(measured.d.to_numpy(), settings["mode"], settings["quantiles"])
+    found = margins(measured.d.to_numpy(), settings.mode, settings.quantiles)
+    margins_output, triplets_output = outputs
     write_json(margins_output, found)
     write_table(triplets_output, measured)
-    summary(f"margins from {len(drawn)} triplets: {found['minimum_margin']:.3f} … {found['maximum_margin']:.3f}")
+    summary(f"margins from {len(drawn)} triplets: {found['min_margin']:.3f} … {found['max_margin']:.3f}")

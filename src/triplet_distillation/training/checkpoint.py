@@ -1,8 +1,8 @@
-"""Checkpoints: what a killed training goes on from.
+"""Checkpoints: what a killed training resumes from.
 
-They lie in a folder that no rule has as its output, because the outputs of a failed job
-are deleted. A checkpoint carries a digest of what it belongs to (settings, data, code);
-one that belongs to something else is set aside, never used.
+They are in a folder that is not a rule's output, because the outputs of a failed job are
+deleted. A checkpoint carries a digest of the settings, data and code that it belongs to;
+one that does not match is set aside and never used.
 """
 
 import contextlib
@@ -10,25 +10,25 @@ import fcntl
 import logging
 import os
 import pickle
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 import torch
 
-from triplet_distillation.files import whole
+from triplet_distillation.files import atomic_write
 
 log = logging.getLogger(__name__)
 PATTERN = "step*.pt"
 KEPT = 2
-"""Newest checkpoints that stay, so that one that a broken disk spoils has one before it."""
+"""Number of checkpoints to keep, so that there is one to fall back on if the newest is damaged."""
 
 
 @contextlib.contextmanager
-def locked(folder: str | Path) -> Iterator[Path]:
-    """Hold the folder for this process alone; waits while another process holds it.
+def locked(folder: str | Path) -> Generator[Path]:
+    """Hold the folder exclusively; waits while another process holds it.
 
     The operating system releases the lock when its holder dies, however it dies, so a
-    job orphaned by a killed Snakemake and its successor never write the same folder.
+    job orphaned by a killed Snakemake and its successor never write to the same folder.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -37,7 +37,7 @@ def locked(folder: str | Path) -> Iterator[Path]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.seek(0)
-            log.warning("%s is held by process %s: waiting until it ends", folder, lock.read().strip() or "unknown")
+            log.warning("%s is held by process %s: waiting for it to end", folder, lock.read().strip() or "unknown")
             fcntl.flock(lock, fcntl.LOCK_EX)
         lock.seek(0)
         lock.truncate()
@@ -48,22 +48,22 @@ def locked(folder: str | Path) -> Iterator[Path]:
 
 def save(folder: Path, digest: str, step: int, state: dict) -> None:
     """Write ``state`` (tensors and plain data) after ``step`` steps, and remove all but the newest checkpoints."""
-    with whole(folder / f"step{step:08d}.pt") as temporary:
+    with atomic_write(folder / f"step{step:08d}.pt") as temporary:
         torch.save({"digest": digest, "state": state}, temporary)
     for old in _newest_first(folder)[KEPT:]:
         old.unlink()
 
 
 def load(folder: Path, digest: str) -> dict | None:
-    """The newest of the folder's checkpoints that can be read and belongs to ``digest``, else None.
+    """The newest readable checkpoint in the folder that belongs to ``digest``, or None.
 
-    Those of another digest are renamed to ``….stale`` with a warning.
+    Those with another digest are renamed to ``….stale``, with a warning.
     """
     for path in _newest_first(folder):
         try:
             content = torch.load(path, weights_only=True, map_location="cpu")
         except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-            log.warning("%s cannot be read (%s): the one before it is tried", path, error)
+            log.warning("%s cannot be read (%s): trying the one before it", path, error)
             continue
         if content["digest"] == digest:
             return content["state"]

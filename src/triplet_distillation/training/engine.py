@@ -1,4 +1,4 @@
-"""One training loop for every stage: ArcFace, triplets, distillation; in one process or in several."""
+"""One training loop for every stage (ArcFace, triplets, distillation), in one process or several."""
 
 import contextlib
 import logging
@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,198 +17,197 @@ from torch.nn import functional
 from torch.utils.data import DataLoader
 
 from triplet_distillation.logs import progress
-from triplet_distillation.networks.weights import normalise_pixels
-from triplet_distillation.training import checkpoint, guards, processes, sampling
-from triplet_distillation.training.batches import Batch, Batches
-from triplet_distillation.training.processes import Processes
+from triplet_distillation.losses import Loss
+from triplet_distillation.networks import Network
+from triplet_distillation.networks.weights import normalize_pixels
+from triplet_distillation.settings import ExecutionSettings, TrainingSettings
+from triplet_distillation.training import checkpoint, distributed, guards, sampling
+from triplet_distillation.training.batches import Batch, BatchDataset
+from triplet_distillation.training.distributed import DistributedContext
 from triplet_distillation.training.schedule import learning_rate
 
 log = logging.getLogger(__name__)
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-"""In what the network computes; weights, loss and optimiser stay in fp32."""
+"""Precision in which the network computes; weights, loss and optimizer stay in fp32."""
 
 
-class Stopped(RuntimeError):
-    """The training was told to stop (SIGTERM) and has written a checkpoint."""
+class Preempted(RuntimeError):
+    """The training received SIGTERM and has written a checkpoint."""
 
 
-class Run(NamedTuple):
-    """What a step works on. ``model`` is ``network`` as a step calls it: compiled, or over several processes."""
+class TrainContext(NamedTuple):
+    """How and where a training runs.
 
-    network: nn.Module
-    model: nn.Module
-    loss: nn.Module
-    optimiser: torch.optim.Optimizer
-    scaler: torch.amp.GradScaler
-    settings: dict
-    precision: torch.dtype
+    ``settings`` of the training, ``execution``; ``seed`` of the run, for everything that
+    draws at random (a loss, dropout); ``device``; ``dist``, which a resumed training may
+    change; ``folder`` of checkpoints and TensorBoard events, written by the main process;
+    ``digest`` of the settings, data and code that a checkpoint must match.
+    """
+
+    settings: TrainingSettings
+    execution: ExecutionSettings
     seed: int
     device: torch.device
-    processes: Processes
+    dist: DistributedContext
+    folder: Path
+    digest: str
 
 
-def parameter_groups(network: nn.Module, loss: nn.Module, weight_decay: float) -> list[dict]:
+class TrainState(NamedTuple):
+    """What a step works on. ``model`` is ``network`` as a step calls it: compiled, or wrapped for several processes."""
+
+    network: Network
+    model: nn.Module
+    criterion: Loss
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+
+
+def parameter_groups(network: nn.Module, criterion: nn.Module, weight_decay: float) -> list[dict]:
     """Weights with weight decay; biases, BN and PReLU parameters (one dimension) without (Chen et al. 2018)."""
-    parameters = [*network.parameters(), *loss.parameters()]
+    parameters = [*network.parameters(), *criterion.parameters()]
     return [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
     ]
 
 
-def train(
-    network: nn.Module,
-    loss: nn.Module,
-    batches: Batches,
-    settings: dict,
-    execution: dict,
-    seed: int,
-    device: torch.device,
-    folder: Path,
-    digest: str,
-    among: Processes,
-) -> list[dict]:
-    """Train ``network`` in place; goes on from the folder's checkpoint where there is one.
+def train(network: Network, criterion: Loss, batches: BatchDataset, context: TrainContext) -> list[dict]:
+    """Train ``network`` in place, resuming from the folder's checkpoint if there is one.
 
     Args:
         network: images [B, 3, 112, 112] to embeddings.
-        loss: a method (:mod:`triplet_distillation.losses`).
-        batches: item t is the batch of step t, with this process's share of its images.
-        settings: ``iterations, learning_rate, schedule, milestones, decay, warmup,
-            momentum, weight_decay, clip_norm, checkpoint_every, loader_workers``.
-        execution: ``precision, compile``.
-        seed: of the run, for what draws at random (a loss, dropout).
-        device: to train on.
-        folder: of the checkpoints and of TensorBoard's events; the first process writes them.
-        digest: of the settings, data and code that a checkpoint must belong to.
-        among: which of how many processes this is; a checkpoint may come from another number.
+        criterion: a method (:mod:`triplet_distillation.losses`).
+        batches: item t is the batch of step t, with this process's slice of its images.
+        context: how and where to train.
 
     Returns:
-        One dict a step: ``step, loss, learning_rate, mean_cosine`` and what the loss logs.
+        One dict per step: ``step, loss, learning_rate, mean_cosine`` and what the loss logs.
 
     Raises:
-        TrainingError: a guard (:mod:`.guards`) says that it is not worth going on.
-        Stopped: SIGTERM came; at most the step that it fell into is lost.
+        TrainingError: a guard (:mod:`.guards`) stopped the training.
+        Preempted: SIGTERM was received; the current step was completed and saved.
     """
-    run = _prepared(network, loss, settings, execution, seed, device, among)
-    history = _resumed(run, folder, digest)
-    iterations, start = settings["iterations"], len(history)
+    settings, device, dist = context.settings, context.device, context.dist
+    state = build_state(network, criterion, context)
+    history = load_checkpoint(state, context)
+    iterations, start = settings.iterations, len(history)
     if start < iterations:
-        guards.check_memory(network, loss, batches[start], device)
-    loader = DataLoader(
-        batches, batch_size=None, sampler=range(start, iterations), num_workers=settings["loader_workers"]
-    )
-    shown = progress(loader, "train", "step", total=iterations, initial=start) if among.rank == 0 else loader
-    with _events(folder, start, among) as write_events, _told_to_stop() as told:
+        guards.check_memory(network, criterion, batches[start], device)
+    loader = DataLoader(batches, batch_size=None, sampler=range(start, iterations), num_workers=settings.loader_workers)
+    shown = progress(loader, "train", "step", total=iterations, initial=start) if dist.rank == 0 else loader
+    with _tensorboard(context, start) as write_record, _catch_sigterm() as stop_requested:
         for step, batch in zip(range(start, iterations), shown):
-            history.append(_step(run, batch, step))
+            history.append(train_step(state, context, batch, step))
             guards.check_history(history)
-            write_events(history[-1])
-            stop = processes.any_process(told(), device, among)
-            if stop or (step + 1) % settings["checkpoint_every"] == 0 or step + 1 == iterations:
-                _save(run, history, folder, digest)
+            write_record(history[-1])
+            stop = distributed.all_reduce_any(stop_requested(), device, dist)
+            if stop or (step + 1) % settings.checkpoint_every == 0 or step + 1 == iterations:
+                save_checkpoint(state, history, context)
             if stop:
-                raise Stopped(f"told to stop after step {step} of {iterations}; the next run goes on from there")
+                raise Preempted(
+                    f"SIGTERM received: stopped after step {step} of {iterations}; the next run resumes there"
+                )
     network.eval()
     return history
 
 
-def _prepared(network, loss, settings, execution, seed, device, among) -> Run:
-    """Network and loss on the device, with all that a step needs beside them."""
-    network.to(device, memory_format=torch.channels_last).train()
-    loss.to(device).train()
-    processes.with_shared_statistics(network, device, among)
-    groups = parameter_groups(network, loss, settings["weight_decay"])
-    if execution["compile"]:
+def build_state(network: Network, criterion: Loss, context: TrainContext) -> TrainState:
+    """Network and loss on the device, with optimizer and gradient scaler."""
+    device, execution = context.device, context.execution
+    network.to(device, memory_format=torch.channels_last).train()  # ty: ignore[no-matching-overload]  PyTorch's stub lacks memory_format
+    criterion.to(device).train()
+    distributed.convert_sync_batchnorm(network, device, context.dist)
+    groups = parameter_groups(network, criterion, context.settings.weight_decay)
+    if execution.compile:
         _check_compiler(device)
         network.compile()
-    return Run(
+    return TrainState(
         network,
-        processes.shared(network, device, among),
-        loss,
-        torch.optim.SGD(groups, lr=0.0, momentum=settings["momentum"]),
-        torch.amp.GradScaler(device.type, enabled=execution["precision"] == "fp16"),
-        settings,
-        PRECISIONS[execution["precision"]],
-        seed,
-        device,
-        among,
+        distributed.wrap_ddp(network, device, context.dist),
+        criterion,
+        torch.optim.SGD(groups, lr=0.0, momentum=context.settings.momentum),
+        torch.amp.GradScaler(device.type, enabled=execution.precision == "fp16"),
     )
 
 
 def _check_compiler(device: torch.device) -> None:
-    """``execution.compile`` makes C++ of a network on a CPU."""
+    """``execution.compile`` generates C++ for a network on a CPU."""
     if device.type == "cpu" and not shutil.which(os.environ.get("CXX", "g++")):
         raise guards.TrainingError(
-            "execution.compile needs a C++ compiler, and there is no g++ here (the variable CXX names another): "
+            "execution.compile needs a C++ compiler, but g++ was not found (set the variable CXX to use another): "
             "install one, or set compile to false"
         )
 
 
-def _step(run: Run, batch: Batch, step: int) -> dict:
-    """One step: the embeddings of the whole batch, its loss, the gradient, the new weights."""
-    rate = learning_rate(step, run.settings)
-    for group in run.optimiser.param_groups:
-        group["lr"] = rate
-    torch.manual_seed(_seed_of(run.seed, "dropout", step, run.processes.rank))
-    images = normalise_pixels(batch.images.to(run.device, non_blocking=True))
-    with torch.autocast(run.device.type, run.precision, enabled=run.precision != torch.float32):
-        own = run.model(images.contiguous(memory_format=torch.channels_last))
-    embeddings = processes.gather(own.float(), run.processes)
-    teacher = None if batch.teacher is None else batch.teacher.to(run.device)
-    generator = torch.Generator().manual_seed(_seed_of(run.seed, "loss", step))
-    value, logged = run.loss(embeddings, batch.labels.to(run.device), teacher, generator)
-    run.optimiser.zero_grad(set_to_none=True)
-    run.scaler.scale(value).backward()
-    if run.settings["clip_norm"]:
-        run.scaler.unscale_(run.optimiser)
-        nn.utils.clip_grad_norm_([*run.network.parameters(), *run.loss.parameters()], run.settings["clip_norm"])
-    run.scaler.step(run.optimiser)
-    run.scaler.update()
+def train_step(state: TrainState, context: TrainContext, batch: Batch, step: int) -> dict:
+    """One step: the embeddings of the global batch, the loss, the gradient, the update; gives what is logged."""
+    settings, device, dist = context.settings, context.device, context.dist
+    precision = PRECISIONS[context.execution.precision]
+    lr = learning_rate(step, settings)
+    for group in state.optimizer.param_groups:
+        group["lr"] = lr
+    torch.manual_seed(_step_seed(context.seed, "dropout", step, dist.rank))
+    images = normalize_pixels(batch.images.to(device, non_blocking=True))
+    with torch.autocast(device.type, precision, enabled=precision != torch.float32):
+        local_embeddings = state.model(images.contiguous(memory_format=torch.channels_last))
+    embeddings = distributed.all_gather(local_embeddings.float(), dist)
+    teacher = None if batch.teacher is None else batch.teacher.to(device)
+    generator = torch.Generator().manual_seed(_step_seed(context.seed, "loss", step))
+    loss, logged = state.criterion(embeddings, batch.labels.to(device), teacher, generator)
+    state.optimizer.zero_grad(set_to_none=True)
+    state.scaler.scale(loss).backward()
+    if settings.clip_norm:
+        state.scaler.unscale_(state.optimizer)
+        nn.utils.clip_grad_norm_([*state.network.parameters(), *state.criterion.parameters()], settings.clip_norm)
+    state.scaler.step(state.optimizer)
+    state.scaler.update()
     mean_cosine = functional.normalize(embeddings.detach()).mean(dim=0).square().sum()
-    record = {"loss": value.detach(), "learning_rate": rate, "mean_cosine": mean_cosine, **logged}
+    record = {"loss": loss.detach(), "learning_rate": lr, "mean_cosine": mean_cosine, **logged}
     return {"step": step, **{name: float(number) for name, number in record.items()}}
 
 
-def _seed_of(seed: int, stream: str, *counters: int) -> int:
+def _step_seed(seed: int, stream: str, *counters: int) -> int:
     return int(sampling.generator(seed, stream, *counters).integers(2**63))
 
 
-def _save(run: Run, history: list[dict], folder: Path, digest: str) -> None:
-    if run.processes.rank == 0:
-        state = {
-            "network": run.network.state_dict(),
-            "loss": run.loss.state_dict(),
-            "optimiser": run.optimiser.state_dict(),
-            "scaler": run.scaler.state_dict(),
+def save_checkpoint(state: TrainState, history: list[dict], context: TrainContext) -> None:
+    """Write the state after the last step of ``history``, in the main process."""
+    if context.dist.rank == 0:
+        content = {
+            "network": state.network.state_dict(),
+            "criterion": state.criterion.state_dict(),
+            "optimizer": state.optimizer.state_dict(),
+            "scaler": state.scaler.state_dict(),
             "history": {name: [record[name] for record in history] for name in history[0]},
         }
-        checkpoint.save(folder, digest, len(history), state)
+        checkpoint.save(context.folder, context.digest, len(history), content)
 
 
-def _resumed(run: Run, folder: Path, digest: str) -> list[dict]:
-    """The history so far, with ``run`` as it was then; empty where there is no checkpoint."""
-    with processes.first_before_others(run.processes):  # the first sets stale checkpoints aside
-        state = checkpoint.load(folder, digest)
-    if state is None:
+def load_checkpoint(state: TrainState, context: TrainContext) -> list[dict]:
+    """Restore ``state`` from the newest checkpoint; gives the history so far, empty if there is no checkpoint."""
+    with distributed.main_process_first(context.dist):  # the main process sets stale checkpoints aside
+        content = checkpoint.load(context.folder, context.digest)
+    if content is None:
         return []
-    run.network.load_state_dict(state["network"])
-    run.loss.load_state_dict(state["loss"])
-    run.optimiser.load_state_dict(state["optimiser"])
-    run.scaler.load_state_dict(state["scaler"])
-    columns = state["history"]
+    state.network.load_state_dict(content["network"])
+    state.criterion.load_state_dict(content["criterion"])
+    state.optimizer.load_state_dict(content["optimizer"])
+    state.scaler.load_state_dict(content["scaler"])
+    columns = content["history"]
     history = [dict(zip(columns, row)) for row in zip(*columns.values())]
-    log.info("going on from step %d of %d", len(history), run.settings["iterations"])
+    log.info("resuming from step %d of %d", len(history), context.settings.iterations)
     return history
 
 
 @contextlib.contextmanager
-def _events(folder: Path, start: int, among: Processes) -> Iterator[Callable[[dict], None]]:
-    """A function that writes a step's record for TensorBoard; steps that a killed run wrote beyond ``start`` go."""
-    if among.rank:
+def _tensorboard(context: TrainContext, start: int) -> Generator[Callable[[dict], None]]:
+    """A function that writes a step's record for TensorBoard; hides steps from ``start`` on that a killed run wrote."""
+    if context.dist.rank:
         yield lambda record: None
         return
-    with SummaryWriter(str(folder / "tensorboard"), purge_step=start, filename_suffix=f".from{start}") as writer:
+    folder = str(context.folder / "tensorboard")
+    with SummaryWriter(folder, purge_step=start, filename_suffix=f".from{start}") as writer:
 
         def write(record: dict) -> None:
             for name, number in record.items():
@@ -219,11 +218,11 @@ def _events(folder: Path, start: int, among: Processes) -> Iterator[Callable[[di
 
 
 @contextlib.contextmanager
-def _told_to_stop() -> Iterator[Callable[[], bool]]:
-    """Whether SIGTERM has come, as it does where a cluster takes a job's place."""
-    told = threading.Event()
-    previous = signal.signal(signal.SIGTERM, lambda *_: told.set())
+def _catch_sigterm() -> Generator[Callable[[], bool]]:
+    """Whether SIGTERM was received, which is how a cluster preempts a job."""
+    received = threading.Event()
+    previous = signal.signal(signal.SIGTERM, lambda *_: received.set())
     try:
-        yield told.is_set
+        yield received.is_set
     finally:
         signal.signal(signal.SIGTERM, previous)

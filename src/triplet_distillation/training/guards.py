@@ -1,7 +1,7 @@
-"""What is watched in a training, so that hours are not spent on one that learns nothing.
+"""Checks during a training, so that hours are not wasted on one that learns nothing.
 
-Everything is read off the history, so that a training that goes on from a checkpoint is
-judged as an undisturbed one.
+They only look at the history, so that a resumed training is checked like an
+uninterrupted one.
 """
 
 import contextlib
@@ -15,110 +15,109 @@ import psutil
 import torch
 from torch import nn
 
-from triplet_distillation.networks.weights import normalise_pixels
+from triplet_distillation.networks.weights import normalize_pixels
 from triplet_distillation.training.batches import Batch
 
 log = logging.getLogger(__name__)
 PATIENCE = 20
-"""Steps that something must last before it counts."""
+"""Number of steps for which a problem must persist before it counts."""
 COLLAPSED = 0.9999
-"""Mean cosine of a batch's pairs from which all faces have the same embedding."""
-BLOWN_UP = 3.0
-"""How many times its first value a loss may reach."""
+"""Mean cosine of a batch's pairs above which all faces have the same embedding."""
+DIVERGED = 3.0
+"""Factor by which a loss may exceed its initial value."""
 CGROUPS = Path("/sys/fs/cgroup")
 
 
 class TrainingError(RuntimeError):
-    """Training cannot go on, or is not worth it; the message says what to change."""
+    """Training cannot continue, or is not worth continuing; the message says what to change."""
 
 
 def check_history(history: list[dict]) -> None:
-    """Look at the last steps of a history, one dict a step.
+    """Check the last steps of a history, one dict per step.
 
     Raises:
         TrainingError: the loss is not finite, the embeddings have collapsed, or the loss
-            has blown up. Triplets none of which is active are only logged: the report
-            says so, too.
+            has diverged. If no triplet is active, that is only logged: the report says so
+            as well.
     """
     last, recent = history[-1], history[-PATIENCE:]
-    rate = last["learning_rate"]
+    lr = last["learning_rate"]
     if not math.isfinite(last["loss"]):
         raise TrainingError(
-            f"the loss is {last['loss']} at step {last['step']}, learning rate {rate:g}: lower learning_rate, "
+            f"the loss is {last['loss']} at step {last['step']}, learning rate {lr:g}: lower learning_rate, "
             "lengthen warmup or set clip_norm, then run again"
         )
     if len(recent) < PATIENCE:
         return
     if all(step["mean_cosine"] > COLLAPSED for step in recent):
         raise TrainingError(
-            f"the embeddings have collapsed: for {PATIENCE} steps up to step {last['step']} all faces had the same "
-            f"one, and the loss sits at {last['loss']:.4f} (a triplet loss then sits at its margin): lower "
-            "learning_rate, start from trained weights, or choose another selection of triplets"
+            f"the embeddings have collapsed: for {PATIENCE} steps up to step {last['step']}, all faces had the same "
+            f"embedding, and the loss is stuck at {last['loss']:.4f} (a triplet loss then equals its margin): lower "
+            "learning_rate, start from trained weights, or choose another mining of triplets"
         )
     first, now = (float(np.mean([step["loss"] for step in part])) for part in (history[:PATIENCE], recent))
-    if len(history) >= 2 * PATIENCE and now > BLOWN_UP * first and now > first + 1:
+    if len(history) >= 2 * PATIENCE and now > DIVERGED * first and now > first + 1:
         raise TrainingError(
-            f"the loss has risen from {first:.3f} to {now:.3f} by step {last['step']}, learning rate {rate:g}: lower "
-            "learning_rate (reference_batch makes it follow the batch size), lengthen warmup or set clip_norm"
+            f"the loss has risen from {first:.3f} to {now:.3f} by step {last['step']}, learning rate {lr:g}: lower "
+            "learning_rate (reference_batch scales it with the batch size), lengthen warmup or set clip_norm"
         )
     if len(history) % PATIENCE == 0 and all(step.get("active") == 0 for step in recent):
-        log.warning("no triplet was active in the last %d steps: this stage has nothing left to learn", PATIENCE)
+        log.warning("no triplet was active in the last %d steps: nothing is left to learn in this stage", PATIENCE)
 
 
-def check_memory(network: nn.Module, loss: nn.Module, batch: Batch, device: torch.device) -> None:
-    """Estimate what training will need, before its first step.
+def check_memory(network: nn.Module, criterion: nn.Module, batch: Batch, device: torch.device) -> None:
+    """Estimate the memory that training will need, before its first step.
 
     Raises:
         TrainingError: it is more than is free; the message has both numbers.
     """
-    needed, free = estimated_memory(network, loss, batch), free_memory(device)
+    needed, free = estimated_memory(network, criterion, batch), free_memory(device)
     log.info("memory: about %.2f GiB needed, %.2f GiB free", needed / 2**30, free / 2**30)
     if needed > free:
         raise TrainingError(
-            f"a batch of {len(batch.labels)} images needs about {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB "
-            f"are free on {device}: lower sampling.batch_size (or identities and images), train in more processes, or "
-            "have arcface sample its classes (sampled)"
+            f"a batch of {len(batch.labels)} images needs about {needed / 2**30:.1f} GiB, but only {free / 2**30:.1f} "
+            f"GiB are free on {device}: lower sampling.batch_size (or p and k), train in more processes, or "
+            "sample arcface's classes (sample_rate)"
         )
 
 
-def estimated_memory(network: nn.Module, loss: nn.Module, batch: Batch) -> int:
-    """Bytes of weights, gradients and momentum, and of what is kept for the backward pass of ``batch``.
+def estimated_memory(network: nn.Module, criterion: nn.Module, batch: Batch) -> int:
+    """Bytes of weights, gradients and momentum, and of the tensors saved for the backward pass of ``batch``.
 
-    The last is measured on a copy, with two images and with four, and grows with each further image alike.
+    The latter are measured on a copy with two and with four images, and extrapolated linearly.
     """
-    parameters = sum(p.numel() * p.element_size() for p in [*network.parameters(), *loss.parameters()])
-    two, four = (_kept_for_backward(network, loss, batch, images) for images in (2, 4))
+    parameters = sum(p.numel() * p.element_size() for p in [*network.parameters(), *criterion.parameters()])
+    two, four = (_saved_for_backward(network, criterion, batch, images) for images in (2, 4))
     return 3 * parameters + two + (four - two) // 2 * (len(batch.images) - 2)
 
 
-def _kept_for_backward(network: nn.Module, loss: nn.Module, batch: Batch, images: int) -> int:
-    network, loss = copy.deepcopy(network).cpu().train(), copy.deepcopy(loss).cpu().train()
-    own = {p.untyped_storage().data_ptr() for p in [*network.parameters(), *loss.parameters()]}
-    kept = {}
+def _saved_for_backward(network: nn.Module, criterion: nn.Module, batch: Batch, images: int) -> int:
+    network, criterion = copy.deepcopy(network).cpu().train(), copy.deepcopy(criterion).cpu().train()
+    parameters = {p.untyped_storage().data_ptr() for p in [*network.parameters(), *criterion.parameters()]}
+    saved = {}
 
     def pack(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
-        kept[storage.data_ptr()] = storage.nbytes()
+        saved[storage.data_ptr()] = storage.nbytes()
         return tensor
 
     teacher = None if batch.teacher is None else batch.teacher[:images]
     with torch.random.fork_rng(devices=[]), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        embeddings = network(normalise_pixels(batch.images[:images]))
-        value, _ = loss(embeddings, batch.labels[:images], teacher, torch.Generator().manual_seed(0))
-    assert value.ndim == 0  # and the graph lives until here, so that no storage is counted under another's address
-    return sum(size for pointer, size in kept.items() if pointer not in own)
+        embeddings = network(normalize_pixels(batch.images[:images]))
+        loss, _ = criterion(embeddings, batch.labels[:images], teacher, torch.Generator().manual_seed(0))
+    assert loss.ndim == 0  # keeps the graph alive until here, so that no storage reuses a counted address
+    return sum(size for pointer, size in saved.items() if pointer not in parameters)
 
 
 def free_memory(device: torch.device) -> int:
-    """Free bytes of ``device``; of the CPU, no more than the control groups that this process is in may still take
-    (containers, clusters)."""
+    """Free bytes on ``device``; on a CPU, within the limits of this process's control groups (containers, clusters)."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    return min([psutil.virtual_memory().available, *_left_in(_control_groups())])
+    return min([psutil.virtual_memory().available, *_left_below_limits(_control_groups())])
 
 
 def _control_groups() -> list[Path]:
-    """This process's control group and those that it lies in; none where there are no such (version 2)."""
+    """This process's control group and its parents; empty if there are no control groups of version 2."""
     try:
         lines = Path("/proc/self/cgroup").read_text().splitlines()
     except OSError:
@@ -127,8 +126,8 @@ def _control_groups() -> list[Path]:
     return [] if own is None else [CGROUPS / own, *(CGROUPS / parent for parent in Path(own).parents)]
 
 
-def _left_in(groups: list[Path]) -> list[int]:
-    """Bytes that each group with a limit may still take."""
+def _left_below_limits(groups: list[Path]) -> list[int]:
+    """Bytes that each group with a limit may still allocate."""
     left = []
     for group in groups:
         with contextlib.suppress(OSError, ValueError):  # no such file, or "max": no limit
@@ -136,22 +135,22 @@ def _left_in(groups: list[Path]) -> list[int]:
     return left
 
 
-def check_classes(labels: np.ndarray, training_set: str) -> None:
-    """Labels [N] must be 0 … classes − 1, each with an image.
+def check_labels(labels: np.ndarray, training_set: str) -> None:
+    """Labels [N] must be 0 … identities − 1, each with an image.
 
     Raises:
-        TrainingError: a class without images.
+        TrainingError: a label without images.
     """
     missing = np.flatnonzero(np.bincount(labels) == 0)
     if len(missing):
         raise TrainingError(
-            f"{training_set}: {len(missing)} classes have no image (the first is {missing[0]}): delete the file and "
-            "run again, so that the training set is made anew"
+            f"{training_set}: {len(missing)} labels have no image (the first is {missing[0]}): delete the file and "
+            "run again to recreate the training set"
         )
 
 
 def check_teacher_embeddings(sidecar: dict, store_metadata: dict, faces: int, teacher: str, path: str) -> None:
-    """A teacher's embeddings must be of this store's faces, by this teacher.
+    """A teacher's embeddings must come from this store and this teacher.
 
     Args:
         sidecar: as :mod:`triplet_distillation.evaluation.teacher_cache` writes it.
@@ -160,16 +159,13 @@ def check_teacher_embeddings(sidecar: dict, store_metadata: dict, faces: int, te
         path: of the embeddings, for the message.
 
     Raises:
-        TrainingError: they are another data set's or another teacher's, or not normalised.
+        TrainingError: they come from another data set or another teacher, or are not normalized.
     """
-    problems = {
-        "another data set's": sidecar["store"] != store_metadata or sidecar["shape"][0] != faces,
-        "another teacher's": sidecar["teacher"]["weights"] != teacher,
-        "not normalised": not sidecar["normalised"],
+    checks = {
+        "come from another data set": sidecar["store"] != store_metadata or sidecar["shape"][0] != faces,
+        "come from another teacher": sidecar["teacher"]["weights"] != teacher,
+        "are not normalized": not sidecar["normalized"],
     }
-    wrong = [problem for problem, there in problems.items() if there]
-    if wrong:
-        raise TrainingError(
-            f"{path} does not fit: its embeddings are {' and '.join(wrong)}; delete it and run again, so that it is "
-            "made anew"
-        )
+    problems = [problem for problem, found in checks.items() if found]
+    if problems:
+        raise TrainingError(f"{path}: its embeddings {' and '.join(problems)}; delete it and run again to recreate it")

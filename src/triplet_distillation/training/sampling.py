@@ -1,28 +1,38 @@
-"""Which images make up step t's batch, and how each is changed: pure functions of (seed, t).
+"""Which images make up the batch of step t, and how each is augmented: pure functions of (seed, t).
 
-Nothing runs along from step to step. A checkpoint needs only t, any number of processes
-or loader workers sees the same global batches, and one step can be looked at by itself.
+There is no state from step to step. A checkpoint only needs t, any number of processes
+or loader workers sees the same global batches, and a single step can be examined alone.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from triplet_distillation.settings import AugmentationSettings, SamplingSettings
+
 STREAMS = {"order": 0, "identities": 1, "augmentation": 2, "calibration": 3, "loss": 4, "dropout": 5}
-"""Separate random streams of one seed, so that one choice's draws do not shift another's."""
+"""Separate random streams of one seed, so that the draws of one do not shift those of another."""
 
 
 def generator(seed: int, stream: str, *counters: int) -> np.random.Generator:
-    """A generator that depends on the seed, the stream's name and the counters (step, epoch) alone."""
+    """A generator that depends only on the seed, the name of the stream and the counters (step, epoch)."""
     return np.random.default_rng([seed, STREAMS[stream], *counters])
 
 
-class Uniform:
-    """Batches from one random order of all images an epoch; a batch may span two epochs.
+class Sampler(Protocol):
+    """Positions in the training set for every step, as a pure function of the step."""
+
+    def batch(self, step: int) -> np.ndarray:
+        """Positions [B] int64 for ``step`` (from 0)."""
+        ...
+
+
+class UniformSampler:
+    """Batches from a new random order of all images in every epoch; a batch may span two epochs.
 
     Args:
         size: number of images.
-        batch_size: images a step.
+        batch_size: images per step.
         seed: of the run.
     """
 
@@ -37,23 +47,23 @@ class Uniform:
         return np.concatenate([self._epoch_order(epoch)[within[epochs == epoch]] for epoch in np.unique(epochs)])
 
     def _epoch_order(self, epoch: int) -> np.ndarray:
-        if epoch != self._epoch:  # only a memory of the last one: the order follows from (seed, epoch)
+        if epoch != self._epoch:  # only a cache of the last order, which follows from (seed, epoch)
             self._order = generator(self.seed, "order", int(epoch)).permutation(self.size)
             self._epoch = epoch
         return self._order
 
 
-class Identities:
-    """P×K sampling: P identities and K images of each, then single photographs as further negatives.
+class PKSampler:
+    """P identities with K images each, then single images of further identities as extra negatives.
 
-    Identities with fewer than K images are sampled with replacement (the paper has K = 18).
+    Identities with fewer than K images are sampled with replacement (K = 18 in the paper).
 
     Args:
-        labels: identity of every image of the training set, [N].
-        identities: P.
-        images: K.
-        minimum_images: identities with fewer images are never one of the P.
-        singles: images of further identities, one each, added to every batch.
+        labels: of every image of the training set, [N].
+        p: identities per batch.
+        k: images per identity.
+        minimum_images: identities with fewer images are never among the P.
+        extra_negatives: further identities per batch, with one image each.
         seed: of the run.
 
     Raises:
@@ -61,77 +71,70 @@ class Identities:
     """
 
     def __init__(
-        self,
-        labels: np.ndarray,
-        *,
-        identities: int,
-        images: int,
-        minimum_images: int = 2,
-        singles: int = 0,
-        seed: int,
+        self, labels: np.ndarray, *, p: int, k: int, minimum_images: int = 2, extra_negatives: int = 0, seed: int
     ):
-        self.identities, self.images, self.singles, self.seed = identities, images, singles, seed
+        self.p, self.k, self.extra_negatives, self.seed = p, k, extra_negatives, seed
         self._order = np.argsort(labels, kind="stable")
         _, self._first, self._count = np.unique(labels[self._order], return_index=True, return_counts=True)
         self.eligible = np.flatnonzero(self._count >= minimum_images)
-        if len(self.eligible) < identities:
+        if len(self.eligible) < p:
             raise ValueError(
-                f"sampling.identities asks for {identities} identities a batch, but only {len(self.eligible)} of "
-                f"{len(self._count)} have at least {minimum_images} images: lower identities or minimum_images"
+                f"sampling.p asks for {p} identities per batch, but only {len(self.eligible)} of "
+                f"{len(self._count)} have at least {minimum_images} images: lower p or minimum_images"
             )
-        if singles > len(self._count) - identities:
+        if extra_negatives > len(self._count) - p:
             raise ValueError(
-                f"sampling.singles asks for {singles} further identities a batch, but there are only "
-                f"{len(self._count) - identities}: lower singles"
+                f"sampling.extra_negatives asks for {extra_negatives} further identities per batch, but there are only "
+                f"{len(self._count) - p}: lower extra_negatives"
             )
-        self.batch_size = identities * images + singles
 
     def batch(self, step: int) -> np.ndarray:
-        """Positions [P·K + singles] int64 in the training set for ``step``; an identity's images adjoin."""
+        """Positions [P·K + extra_negatives] int64 in the training set for ``step``, grouped by identity."""
         random = generator(self.seed, "identities", step)
-        chosen = random.choice(self.eligible, self.identities, replace=False)
-        positions = [self._images_of(identity, self.images, random) for identity in chosen]
-        if self.singles:
-            # Enough that those which are none of the P are enough: no list of all identities is made.
-            drawn = random.choice(len(self._count), self.identities + self.singles, replace=False)
-            others = drawn[~np.isin(drawn, chosen)][: self.singles]
-            positions += [self._images_of(identity, 1, random) for identity in others]
+        chosen = random.choice(self.eligible, self.p, replace=False)
+        positions = [self._draw_images(label, self.k, random) for label in chosen]
+        if self.extra_negatives:
+            # Drawing P more than needed leaves enough that are not among the P, without listing all identities.
+            drawn = random.choice(len(self._count), self.p + self.extra_negatives, replace=False)
+            others = drawn[~np.isin(drawn, chosen)][: self.extra_negatives]
+            positions += [self._draw_images(label, 1, random) for label in others]
         return np.concatenate(positions)
 
-    def _images_of(self, identity: int, number: int, random: np.random.Generator) -> np.ndarray:
-        count = self._count[identity]
-        within = random.choice(count, number, replace=bool(count < number))
-        return self._order[self._first[identity] + within]
+    def _draw_images(self, label: int, count: int, random: np.random.Generator) -> np.ndarray:
+        available = self._count[label]
+        within = random.choice(available, count, replace=bool(available < count))
+        return self._order[self._first[label] + within]
 
 
-def sampler(settings: dict, labels: np.ndarray, seed: int) -> "Uniform | Identities":
-    """The sampler that ``settings`` (the configuration's ``sampling``) describe: ``kind`` uniform or identities."""
-    settings = dict(settings)
-    if settings.pop("kind") == "uniform":
-        return Uniform(len(labels), seed=seed, **settings)
-    return Identities(labels, seed=seed, **settings)
+def create_sampler(settings: SamplingSettings, labels: np.ndarray, seed: int) -> Sampler:
+    """The sampler that ``settings`` describe, for a training set with ``labels`` [N]."""
+    if settings.kind == "uniform":
+        return UniformSampler(len(labels), batch_size=settings.batch_size, seed=seed)
+    return PKSampler(
+        labels,
+        p=settings.p,
+        k=settings.k,
+        minimum_images=settings.minimum_images,
+        extra_negatives=settings.extra_negatives,
+        seed=seed,
+    )
 
 
 class Augmentation(NamedTuple):
-    """How each of a batch's B images is changed: ``mirrored`` [B] bool, ``shift`` [B, 2] pixels (x, y),
-    ``contrast`` [B] factor around mid-grey, ``brightness`` [B] in grey levels of 255."""
+    """Changes to the B images of a batch: ``flipped`` [B] bool, ``shift`` [B, 2] pixels (x, y), ``contrast`` [B]
+    factor around mid-gray, ``brightness`` [B] in gray levels of 255."""
 
-    mirrored: np.ndarray
+    flipped: np.ndarray
     shift: np.ndarray
     contrast: np.ndarray
     brightness: np.ndarray
 
 
-def augmentation(settings: dict, size: int, seed: int, step: int) -> Augmentation:
-    """Draw the changes of step's images; every image is mirrored with probability ½ where ``mirror`` is set.
-
-    Args:
-        settings: ``mirror`` (bool), ``shift`` (largest, pixels), ``contrast`` (largest
-            relative change), ``brightness`` (largest change, grey levels).
-    """
+def draw_augmentation(settings: AugmentationSettings, size: int, seed: int, step: int) -> Augmentation:
+    """Draw the changes to the ``size`` images of ``step``; ``flip`` flips each with probability ½."""
     random = generator(seed, "augmentation", step)
-    mirrored = random.random(size) < 0.5
-    shift = random.integers(-settings["shift"], settings["shift"] + 1, (size, 2))
-    contrast = 1 + settings["contrast"] * random.uniform(-1, 1, size)
-    brightness = settings["brightness"] * random.uniform(-1, 1, size)
-    return Augmentation(mirrored & settings["mirror"], shift, contrast, brightness)
+    flipped = random.random(size) < 0.5
+    shift = random.integers(-settings.shift, settings.shift + 1, (size, 2))
+    contrast = 1 + settings.contrast * random.uniform(-1, 1, size)
+    brightness = settings.brightness * random.uniform(-1, 1, size)
+    return Augmentation(flipped & settings.flip, shift, contrast, brightness)

@@ -2,19 +2,20 @@
 
 import math
 
+from triplet_distillation.settings import TrainingSettings
 
-def learning_rate(step: int, settings: dict) -> float:
+
+def learning_rate(step: int, settings: TrainingSettings) -> float:
     """Learning rate of ``step`` (from 0).
 
-    Args:
-        settings: ``learning_rate`` (the highest), ``iterations``, ``warmup`` (steps of
-            linear rise), ``schedule``: ``steps`` (times ``decay`` at each of
-            ``milestones``, the paper's) or ``cosine`` (to 0 at the end).
+    It rises linearly for ``warmup`` steps to its highest value; then ``schedule`` ``steps``
+    multiplies it by ``decay`` at each of the ``milestones`` (as in the paper), and
+    ``cosine`` lowers it to 0 at the last of the ``iterations``.
     """
-    highest, warmup = settings["learning_rate"], settings["warmup"]
+    highest, warmup = settings.scaled_learning_rate, settings.warmup
     if step < warmup:
         return highest * (step + 1) / warmup
-    if settings["schedule"] == "cosine":
-        share = (step - warmup) / max(1, settings["iterations"] - warmup)
-        return highest * 0.5 * (1 + math.cos(math.pi * share))
-    return highest * settings["decay"] ** sum(step >= milestone for milestone in settings["milestones"])
+    if settings.schedule == "cosine":
+        progress = (step - warmup) / max(1, settings.iterations - warmup)
+        return highest * 0.5 * (1 + math.cos(math.pi * progress))
+    return highest * settings.decay ** sum(step >= milestone for milestone in settings.milestones)

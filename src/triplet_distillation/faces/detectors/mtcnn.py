@@ -1,12 +1,14 @@
 """MTCNN (Zhang et al. 2016) in PyTorch, with the weights of the package ``mtcnn``.
 
-The answers are the package's: the same image pyramid, networks, thresholds and
-suppression; TensorFlow is not needed. Only the weight files of the installed package are
-read, after their checksums were compared; the package itself is not imported.
+The detections are those of the package: image pyramid, networks, thresholds and
+suppression are the same, but TensorFlow is not needed. Only the weight files of the
+installed package are read, after their checksums are verified; the package itself is not
+imported.
 """
 
 import hashlib
 import importlib.metadata
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
@@ -16,21 +18,21 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from triplet_distillation.faces.detectors import Detection
+from triplet_distillation.faces.detectors import Detection, Detector
 
 CHECKSUMS = {
     "pnet": "ea6b0c3e685ebee3165326ad6484acc95f2ef78f1c94fbf40a55704fa989f7b5",
     "rnet": "cb00e6460f3c98b0bfafaba3c0a0ded4bdf6e62cee7174d969e8670d7e757fee",
     "onet": "94f6ea2f4cf985275ee958cdd762d17b6009348a4fb9d8c6be39ba73ffd22ca3",
 }
-"""SHA-256 of the weight files of mtcnn 1.0.0: nothing else is unpickled."""
+"""SHA-256 of the weight files of mtcnn 1.0.0: no other file is unpickled."""
 
 SMALLEST_FACE, CELL, STRIDE, PYRAMID_FACTOR = 20, 12, 2, 0.709
 PROPOSAL_THRESHOLD, REFINE_THRESHOLD, OUTPUT_THRESHOLD = 0.6, 0.7, 0.8
 WITHIN_SCALE_OVERLAP, OVERLAP = 0.5, 0.7
 
 
-class Detector:
+class MTCNNDetector(Detector):
     """The package's detector with its published thresholds.
 
     Args:
@@ -44,56 +46,56 @@ class Detector:
         self._proposal, self._refine, self._output = (_network(name) for name in CHECKSUMS)
 
     @torch.inference_mode()
-    def detect(self, photographs: list[np.ndarray]) -> list[list[Detection]]:
-        """Faces of each RGB uint8 photograph [H, W, 3]; photographs of one shape go through together."""
-        found: list[list[Detection]] = [[] for _ in photographs]
+    def detect(self, images: list[np.ndarray]) -> list[list[Detection]]:
+        """The faces in each RGB uint8 image [H, W, 3]; images of the same shape are processed together."""
+        found: list[list[Detection]] = [[] for _ in images]
         by_shape: dict[tuple, list[int]] = {}
-        for index, photograph in enumerate(photographs):
-            by_shape.setdefault(photograph.shape, []).append(index)
+        for index, image in enumerate(images):
+            by_shape.setdefault(image.shape, []).append(index)
         for indices in by_shape.values():
-            for index, detections in zip(indices, self._detect_alike([photographs[index] for index in indices])):
+            for index, detections in zip(indices, self._detect_same_shape([images[index] for index in indices])):
                 found[index] = detections
         return found
 
-    def _detect_alike(self, photographs: list[np.ndarray]) -> list[list[Detection]]:
-        normalised = [(photograph.astype(np.float32) - 127.5) / 128 for photograph in photographs]
-        boxes = self._propose(normalised)
-        images = [_as_batch([photograph]) for photograph in normalised]
-        boxes = self._refine_boxes(images, boxes)
-        return self._output_faces(images, boxes, photographs[0].shape)
+    def _detect_same_shape(self, images: list[np.ndarray]) -> list[list[Detection]]:
+        normalized = [(image.astype(np.float32) - 127.5) / 128 for image in images]
+        boxes = self._propose(normalized)
+        tensors = [_as_batch([image]) for image in normalized]
+        boxes = self._refine_boxes(tensors, boxes)
+        return self._output_faces(tensors, boxes)
 
-    def _propose(self, photographs: list[np.ndarray]) -> list[np.ndarray]:
-        """Square candidate boxes of each photograph: rows x1, y1, x2, y2, score, best first."""
-        height, width = photographs[0].shape[:2]
+    def _propose(self, images: list[np.ndarray]) -> list[np.ndarray]:
+        """Square candidate boxes of each image: rows x1, y1, x2, y2, score, best first."""
+        height, width = images[0].shape[:2]
         by_scale = []
         for scale in pyramid(height, width):
             size = (int(width * scale), int(height * scale))
-            levels = [cv2.resize(photograph, size, interpolation=cv2.INTER_AREA) for photograph in photographs]
+            levels = [cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in images]
             offsets, scores = self._proposal(_as_batch(levels))
             by_scale.append(_candidates(offsets, scores, scale))
         boxes = []
-        for of_photograph in zip(*by_scale):
-            kept = [suppress(candidates, WITHIN_SCALE_OVERLAP) for candidates in of_photograph]
+        for image_boxes in zip(*by_scale):
+            kept = [suppress(candidates, WITHIN_SCALE_OVERLAP) for candidates in image_boxes]
             boxes.append(_square(suppress(np.concatenate(kept), OVERLAP)))
         return boxes
 
     def _refine_boxes(self, images: list[torch.Tensor], boxes: list[np.ndarray]) -> list[np.ndarray]:
         offsets, scores = self._refine(_crops(images, boxes, 24))
         refined = []
-        for of_photograph, offset, score in _split(boxes, offsets, scores):
-            moved = _move(of_photograph, offset, score)
+        for image_boxes, offset, score in _split(boxes, offsets, scores):
+            moved = _move(image_boxes, offset, score)
             refined.append(_square(suppress(moved[score > REFINE_THRESHOLD], OVERLAP)))
         return refined
 
-    def _output_faces(self, images, boxes, shape) -> list[list[Detection]]:
+    def _output_faces(self, images: list[torch.Tensor], boxes: list[np.ndarray]) -> list[list[Detection]]:
         offsets, landmarks, scores = self._output(_crops(images, boxes, 48))
-        height, width = shape[:2]
+        height, width = images[0].shape[2:]
         found = []
-        for of_photograph, offset, points, score in _split(boxes, offsets, landmarks, scores):
-            x1, y1, x2, y2 = of_photograph[:, :4].T[:, :, None]
+        for image_boxes, offset, points, score in _split(boxes, offsets, landmarks, scores):
+            x1, y1, x2, y2 = image_boxes[:, :4].T[:, :, None]
             xs = (x2 - x1 + 1) * points[:, :5] + x1 - 1
             ys = (y2 - y1 + 1) * points[:, 5:] + y1 - 1
-            rows = np.hstack([_move(of_photograph, offset, score), xs, ys])
+            rows = np.hstack([_move(image_boxes, offset, score), xs, ys])
             rows = suppress(rows[score > OUTPUT_THRESHOLD], OVERLAP, over_smaller=True)
             rows[:, :4] = rows[:, :4].clip(0, (width - 1, height - 1) * 2)
             found.append([Detection(row[:4], row[5:].reshape(2, 5).T, float(row[4])) for row in rows])
@@ -101,20 +103,20 @@ class Detector:
 
 
 def pyramid(height: int, width: int) -> list[float]:
-    """Scales at which the proposal network sees an image, the largest first; none where it is too small."""
+    """Scales at which the proposal network sees an image, largest first; empty if the image is too small."""
     levels = round(-(np.log(min(height, width) / CELL) / np.log(PYRAMID_FACTOR) + 1))
     return [CELL / SMALLEST_FACE * PYRAMID_FACTOR**level for level in range(levels)]
 
 
 def suppress(boxes: np.ndarray, largest_overlap: float, over_smaller: bool = False) -> np.ndarray:
-    """Rows of ``boxes``, best first, that overlap no better one by more than ``largest_overlap``.
+    """Rows of ``boxes``, best first, that do not overlap a better one by more than ``largest_overlap``.
 
     Args:
         boxes: rows x1, y1, x2, y2, score, ….
-        over_smaller: relate the overlap to the smaller box instead of the union.
+        over_smaller: divide the overlap by the smaller box instead of the union.
 
-    Unlike greedy suppression, a box is dropped by any better box, kept or not, as the
-    package does it.
+    Unlike in greedy suppression, any better box removes a box, whether or not it is kept
+    itself, as in the package.
     """
     boxes = boxes[np.argsort(boxes[:, 4], kind="stable")[::-1]]
     x1, y1, x2, y2 = boxes[:, :4].T
@@ -122,13 +124,13 @@ def suppress(boxes: np.ndarray, largest_overlap: float, over_smaller: bool = Fal
     width = np.minimum.outer(x2, x2) - np.maximum.outer(x1, x1)
     height = np.minimum.outer(y2, y2) - np.maximum.outer(y1, y1)
     common = width.clip(0) * height.clip(0)
-    whole = np.minimum.outer(area, area) if over_smaller else np.add.outer(area, area) - common
-    better = np.triu(common > largest_overlap * whole, k=1)
+    total = np.minimum.outer(area, area) if over_smaller else np.add.outer(area, area) - common
+    better = np.triu(common > largest_overlap * total, k=1)
     return boxes[~better.any(axis=0)]
 
 
 def _candidates(offsets: torch.Tensor, scores: torch.Tensor, scale: float) -> list[np.ndarray]:
-    """Boxes in the photograph of every cell whose score passes, one array an image."""
+    """Boxes, in image coordinates, of every cell whose score is above the threshold: one array per image."""
     image, row, column = (scores > PROPOSAL_THRESHOLD).nonzero(as_tuple=True)
     offset = offsets[image, :, row, column].numpy().astype(float)
     corner = np.stack([column.numpy(), row.numpy()], axis=1) * STRIDE
@@ -141,7 +143,7 @@ def _candidates(offsets: torch.Tensor, scores: torch.Tensor, scale: float) -> li
 
 
 def _square(boxes: np.ndarray) -> np.ndarray:
-    """Boxes widened about their centres to squares."""
+    """Boxes extended about their centers to squares."""
     size = boxes[:, 2:4] - boxes[:, :2]
     side = size.max(axis=1, keepdims=True)
     first = boxes[:, :2] + (size - side) / 2
@@ -149,25 +151,25 @@ def _square(boxes: np.ndarray) -> np.ndarray:
 
 
 def _move(boxes: np.ndarray, offset: np.ndarray, score: np.ndarray) -> np.ndarray:
-    """Boxes moved by the network's offsets (shares of their size), with its scores."""
+    """Boxes moved by the network's offsets (fractions of their size), with its scores."""
     size = boxes[:, 2:4] - boxes[:, :2] + 1
     return np.hstack([boxes[:, :4] + offset * np.tile(size, 2), score[:, None]])
 
 
 def _split(boxes: list[np.ndarray], *outputs: torch.Tensor):
-    """Each photograph's boxes with its share of the networks' outputs."""
+    """The boxes of each image with their part of the network's outputs."""
     ends = np.cumsum([len(each) for each in boxes])[:-1]
     return zip(boxes, *(np.split(output.numpy().astype(float), ends) for output in outputs))
 
 
-def _as_batch(photographs: list[np.ndarray]) -> torch.Tensor:
-    """[N, 3, H, W] of arrays [H, W, 3], channels last: pooling and small convolutions are 2–4 times faster so."""
-    return torch.from_numpy(np.stack(photographs)).permute(0, 3, 1, 2)
+def _as_batch(images: list[np.ndarray]) -> torch.Tensor:
+    """[N, 3, H, W] of arrays [H, W, 3], channels last, which makes pooling and small convolutions 2–4 times faster."""
+    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
 
 
 def _crops(images: list[torch.Tensor], boxes: list[np.ndarray], size: int) -> torch.Tensor:
-    """The boxes' contents resized to size × size (bilinear, corners on corners, 0 outside), [boxes, 3, size, size]."""
-    crops = [_crops_of_one(image, of_image, size) for image, of_image in zip(images, boxes) if len(of_image)]
+    """The boxes' contents resized to size × size (bilinear, corners aligned, 0 outside), [boxes, 3, size, size]."""
+    crops = [_crops_of_one(image, image_boxes, size) for image, image_boxes in zip(images, boxes) if len(image_boxes)]
     joined = torch.cat(crops) if crops else torch.empty(0, 3, size, size)
     return joined.contiguous(memory_format=torch.channels_last)
 
@@ -176,7 +178,7 @@ def _crops_of_one(image: torch.Tensor, boxes: np.ndarray, size: int) -> torch.Te
     height, width = image.shape[2:]
     corners = torch.from_numpy(boxes[:, :4]).float()
     share = torch.linspace(0, 1, size)
-    # a box from 0 to the image's width spans its first to its last pixel: hence (width − 1) / width
+    # a box from 0 to the image's width extends from its first to its last pixel: hence (width − 1) / width
     x = (corners[:, 0:1] + share * (corners[:, 2:3] - corners[:, 0:1])) / width * 2 - 1
     y = (corners[:, 1:2] + share * (corners[:, 3:4] - corners[:, 1:2])) / height * 2 - 1
     grid = torch.stack([x[:, None, :].expand(-1, size, -1), y[:, :, None].expand(-1, -1, size)], dim=-1)
@@ -189,12 +191,12 @@ def _crops_of_one(image: torch.Tensor, boxes: np.ndarray, size: int) -> torch.Te
 class _Cascade(nn.Module):
     """A network of the cascade: convolutions with PReLU and pooling, then dense layers or 1×1 convolutions."""
 
-    def __init__(self, body: nn.Module, heads: list[nn.Module]):
+    def __init__(self, body: nn.Module, heads: Sequence[nn.Module]):
         super().__init__()
         self.body, self.heads = body, nn.ModuleList(heads)
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Offsets (and landmarks) as they are, and of the two classes the probability of a face."""
+        """Offsets (and landmarks) unchanged, and the probability of the class "face"."""
         features = self.body(x)
         *others, classes = (head(features) for head in self.heads)
         return *others, classes.softmax(dim=1)[:, 1]
@@ -214,7 +216,7 @@ POOLS = {
     "rnet": [_pool(3, True), _pool(3, False), None],
     "onet": [_pool(3, True), _pool(3, False), _pool(2, True), None],
 }
-"""The pooling after each convolution; "same" padding in the package is rounding up here."""
+"""The pooling after each convolution; the package's "same" padding is rounding up here."""
 
 
 def _network(name: str) -> _Cascade:
@@ -224,16 +226,17 @@ def _network(name: str) -> _Cascade:
     for pool in POOLS[name]:
         body += [_convolution(next(arrays), next(arrays)), _prelu(next(arrays))]
         body += [pool] if pool else []
-    make_head = _convolution
+    make_head: Callable[[np.ndarray, np.ndarray], nn.Module] = _convolution
     if name != "pnet":
         body += [_FlattenWidthFirst(), _dense(next(arrays), next(arrays)), _prelu(next(arrays))]
         make_head = _dense
     heads = [make_head(weight, bias) for weight, bias in zip(arrays, arrays)]
-    return _Cascade(nn.Sequential(*body), heads).eval().to(memory_format=torch.channels_last)
+    cascade = _Cascade(nn.Sequential(*body), heads).eval()
+    return cascade.to(memory_format=torch.channels_last)  # ty: ignore[no-matching-overload]  PyTorch's stub lacks memory_format
 
 
 def _read_weights(name: str) -> list[np.ndarray]:
-    path = Path(importlib.metadata.distribution("mtcnn").locate_file(f"mtcnn/assets/weights/{name}.lz4"))
+    path = Path(str(importlib.metadata.distribution("mtcnn").locate_file(f"mtcnn/assets/weights/{name}.lz4")))
     if hashlib.sha256(path.read_bytes()).hexdigest() != CHECKSUMS[name]:
         raise ValueError(f"{path} is not the file of mtcnn 1.0.0: reinstall with pip install --force mtcnn==1.0.0")
     return joblib.load(path)
@@ -242,18 +245,19 @@ def _read_weights(name: str) -> list[np.ndarray]:
 def _convolution(weight: np.ndarray, bias: np.ndarray) -> nn.Conv2d:
     height, width, channels_in, channels = weight.shape
     layer = nn.Conv2d(channels_in, channels, (height, width))
-    layer.weight.data = torch.from_numpy(weight.transpose(3, 2, 0, 1).copy())
-    layer.bias.data = torch.from_numpy(bias)
+    layer.weight = nn.Parameter(torch.from_numpy(weight.transpose(3, 2, 0, 1).copy()))
+    layer.bias = nn.Parameter(torch.from_numpy(bias))
     return layer
 
 
 def _dense(weight: np.ndarray, bias: np.ndarray) -> nn.Linear:
     layer = nn.Linear(*weight.shape)
-    layer.weight.data, layer.bias.data = torch.from_numpy(weight.T.copy()), torch.from_numpy(bias)
+    layer.weight = nn.Parameter(torch.from_numpy(weight.T.copy()))
+    layer.bias = nn.Parameter(torch.from_numpy(bias))
     return layer
 
 
 def _prelu(slopes: np.ndarray) -> nn.PReLU:
     layer = nn.PReLU(slopes.size)
-    layer.weight.data = torch.from_numpy(slopes.ravel().copy())
+    layer.weight = nn.Parameter(torch.from_numpy(slopes.ravel().copy()))
     return layer

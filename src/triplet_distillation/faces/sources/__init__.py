@@ -1,76 +1,93 @@
-"""Data sources, one file each.
-
-The contract of a source::
-
-    class Source:
-        aligned = False                              # whether its faces are aligned already
-        citation = "whom to cite"
-        licence = "on what terms"
-
-        def __init__(self, *, path: str):            # settings from the configuration, by keyword
-            ...
-
-        origin                                       # where the photographs come from, for people
-        files                                        # archives and packs used: name to SHA-256; may be empty
-
-        def acquire(self, folder, downloads):        # put photographs below folder, name them
-            return [Photograph("anna/1.jpg", "anna"), ...]
-
-A source whose faces are aligned adds ``faces(folder)``, an iterable of
-:class:`AlignedFace`, which are stored as they are. One with a published protocol adds
-``pairs(folder)``, a table ``a, b, same, fold`` where a and b name photographs.
-"""
+"""Data sources, one file each: a class derived from :class:`Source`."""
 
 import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
+
+import pandas as pd
 
 from triplet_distillation.provenance import file_digest
 
 
-class Photograph(NamedTuple):
-    """A photograph below its data set's folder (``path``, with forward slashes) and whom it shows."""
+class SourceImage(NamedTuple):
+    """An image as the source has it: ``path`` relative to the data set's folder, with forward slashes."""
 
     path: str
     identity: str
 
 
-class AlignedFace(NamedTuple):
-    """An encoded 112×112 face, whom it shows, and its name within the source."""
+class EncodedFace(NamedTuple):
+    """A face that the source has already aligned: encoded 112×112 image, identity, and name within the source."""
 
-    image: bytes
+    content: bytes
     identity: str
     name: str
 
 
 class Downloads(NamedTuple):
-    """Where downloads are kept, whichever study they are for, and a folder that is looked into first."""
+    """Folder for the downloads of all studies, and a local folder that is searched first."""
 
     folder: Path
     mirror: str | None
 
 
-def checked_digest(path: Path, wanted: str) -> str:
+class Source:
+    """Base class; settings from the configuration are keyword-only arguments of ``__init__``.
+
+    ``aligned``: whether its faces are already aligned; ``has_pairs``: whether it has a published
+    protocol; ``origin``: a description for readers; ``files``: archives and packs used, name to
+    SHA-256, possibly empty.
+    """
+
+    aligned = False
+    has_pairs = False
+    citation: str
+    license: str
+    files: dict[str, str]
+
+    @property
+    def origin(self) -> str:
+        raise NotImplementedError
+
+    def acquire(self, folder: Path, downloads: Downloads) -> list[SourceImage]:
+        """Put the images into ``folder`` and list them; a source of aligned faces lists its packs."""
+        raise NotImplementedError
+
+    def faces(self, folder: Path) -> Iterable[EncodedFace]:
+        """The faces of a source that is ``aligned``, from what :meth:`acquire` put into ``folder``."""
+        raise NotImplementedError
+
+    def pairs(self, folder: Path) -> pd.DataFrame:
+        """The published protocol: ``a, b`` (``path`` of a SourceImage, ``name`` of an EncodedFace), ``same, fold``."""
+        raise NotImplementedError
+
+
+def verified_digest(path: Path, expected: str) -> str:
     """SHA-256 of a local file.
 
     Args:
-        wanted: what it must be; empty does not compare.
+        expected: what it must be; empty skips the comparison.
 
     Raises:
-        FileNotFoundError: the file is not there.
-        ValueError: it has another checksum.
+        FileNotFoundError: the file does not exist.
+        ValueError: it has a different checksum.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is not a file: mend its path in datasets (seen from the working folder)")
+        raise FileNotFoundError(
+            f"{path} is not a file: correct its path in datasets (relative to the working directory)"
+        )
     found = file_digest(path)
-    if wanted and found != wanted:
-        raise ValueError(f"{path} has the SHA-256 {found}, not {wanted}: files of one name differ; get it again")
+    if expected and found != expected:
+        raise ValueError(
+            f"{path} has the SHA-256 {found}, not {expected}: it may be another version of the file; download it again"
+        )
     return found
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """Put a file at ``target`` without copying its bytes where the file system allows."""
+    """Put a file at ``target``, without copying its bytes if the file system allows."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(source.resolve(), target)

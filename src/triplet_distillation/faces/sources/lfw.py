@@ -1,4 +1,4 @@
-"""Labeled Faces in the Wild (Huang et al. 2007): 13,233 photographs of 5,749 people, with View 2's pairs."""
+"""Labeled Faces in the Wild (Huang et al. 2007): 13,233 images of 5,749 people, with the pairs of View 2."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import pandas as pd
 
 from triplet_distillation.faces.archive import extract
 from triplet_distillation.faces.download import fetch
-from triplet_distillation.faces.sources import Downloads, Photograph, checked_digest
+from triplet_distillation.faces.sources import Downloads, Source, SourceImage, verified_digest
 
 FIGSHARE = "https://ndownloader.figshare.com/files"
 ARCHIVES = {
@@ -20,28 +20,28 @@ ARCHIVES = {
 PAIRS = ("pairs.txt", f"{FIGSHARE}/5976006", "ea42330c62c92989f9d7c03237ed5d591365e89b3e649747777b70e692dc1592")
 
 
-class Source:
-    """LFW in one of its alignments; their numbers differ, so the variant is named in the origin.
+class LFWSource(Source):
+    """LFW in one of its alignments; results differ between them, so the origin names the variant.
 
     Args:
-        variant: ``original``, ``funneled`` (both are downloaded) or ``deepfunneled`` (give ``archive``).
+        variant: ``original``, ``funneled`` (both are downloaded) or ``deepfunneled`` (needs ``archive``).
         archive: path of an archive in the published layout, instead of a download.
-        archive_sha256: hex digest that it must have; empty does not compare.
+        archive_sha256: its expected hex digest; empty skips the comparison.
         pairs: path of ``pairs.txt``, instead of a download.
 
     Raises:
-        ValueError: an unknown variant, or deepfunneled without an archive.
+        ValueError: unknown variant, or deepfunneled without an archive.
     """
 
-    aligned = False
+    has_pairs = True
     citation = "G. B. Huang et al., Labeled Faces in the Wild, Technical Report 07-49, UMass Amherst, 2007"
-    licence = "for research; the photographs' rights lie with their owners"
+    license = "for research; the rights to the images belong to their owners"
 
     def __init__(self, *, variant: str = "funneled", archive: str = "", archive_sha256: str = "", pairs: str = ""):
         if variant not in (*ARCHIVES, "deepfunneled"):
-            raise ValueError(f"LFW has no variant {variant!r}: original, funneled or deepfunneled")
+            raise ValueError(f"LFW has no variant {variant!r}: choose original, funneled or deepfunneled")
         if variant not in ARCHIVES and not archive:
-            raise ValueError("no address of LFW's deepfunneled archive is known: give its path as the setting archive")
+            raise ValueError("there is no known address of LFW's deepfunneled archive: set archive to its path")
         self.variant, self.archive, self.archive_sha256, self.pairs_path = variant, archive, archive_sha256, pairs
         self.files: dict[str, str] = {}
 
@@ -49,26 +49,26 @@ class Source:
     def origin(self) -> str:
         return f"LFW, {self.variant}"
 
-    def acquire(self, folder: Path, downloads: Downloads) -> list[Photograph]:
-        """Extract the archive and put ``pairs.txt`` beside the people's folders.
+    def acquire(self, folder: Path, downloads: Downloads) -> list[SourceImage]:
+        """Extract the archive and add ``pairs.txt``.
 
         Raises:
-            FileNotFoundError: a path that the settings give is not there.
-            ValueError: the archive has another checksum, or another layout.
+            FileNotFoundError: a path in the settings does not exist.
+            ValueError: the archive has a different checksum or layout.
         """
         archive = self._local(self.archive, self.archive_sha256) or self._fetched(ARCHIVES[self.variant], downloads)
         extract(archive, folder / "extracted")
         pairs = self._local(self.pairs_path, "") or self._fetched(PAIRS, downloads)
         (folder / "pairs.txt").write_bytes(pairs.read_bytes())
-        photographs = sorted((folder / "extracted").glob("*/*/*.jpg"))
-        if not photographs:
-            raise ValueError(f"{archive} has no photographs as <folder>/<name>/<name>_0001.jpg: is it LFW?")
-        return [Photograph(path.relative_to(folder).as_posix(), path.parent.name) for path in photographs]
+        images = sorted((folder / "extracted").glob("*/*/*.jpg"))
+        if not images:
+            raise ValueError(f"{archive} has no images such as <folder>/<name>/<name>_0001.jpg: is it LFW?")
+        return [SourceImage(path.relative_to(folder).as_posix(), path.parent.name) for path in images]
 
     def _local(self, path: str, sha256: str) -> Path | None:
         if not path:
             return None
-        self.files[Path(path).name] = checked_digest(Path(path), sha256)
+        self.files[Path(path).name] = verified_digest(Path(path), sha256)
         return Path(path)
 
     def _fetched(self, known: tuple[str, str, str], downloads: Downloads) -> Path:
@@ -77,10 +77,10 @@ class Source:
         return fetch([address], downloads.folder / name, sha256, mirror=downloads.mirror)
 
     def pairs(self, folder: Path) -> pd.DataFrame:
-        """View 2's pairs from ``pairs.txt``: ``a, b`` (paths of photographs), ``same``, ``fold`` (1 … 10).
+        """View 2's pairs from ``pairs.txt``: ``a, b`` (paths of images), ``same``, ``fold`` (1 … 10).
 
         Raises:
-            ValueError: a line is none of the protocol's; the message has its number.
+            ValueError: a line has the wrong format; the message has its number.
         """
         top = next(path for path in sorted((folder / "extracted").iterdir()) if path.is_dir()).name
         lines = (folder / "pairs.txt").read_text(encoding="utf-8").splitlines()
@@ -89,7 +89,7 @@ class Source:
         for number, line in enumerate(lines[1 : 1 + 2 * folds * each], start=2):
             words = line.split()
             if len(words) not in (3, 4):
-                raise ValueError(f"{folder / 'pairs.txt'}, line {number}: {line!r} is no pair")
+                raise ValueError(f"{folder / 'pairs.txt'}, line {number}: {line!r} is not a valid pair")
             same = len(words) == 3
             first, second = ((words[0], words[1]), (words[0], words[2])) if same else (words[:2], words[2:])
             a, b = (f"extracted/{top}/{name}/{name}_{int(index):04d}.jpg" for name, index in (first, second))

@@ -10,10 +10,10 @@ import torch
 from runs import GENTLE, NETWORK, distill, other, run, stop_after
 
 from triplet_distillation import registry
-from triplet_distillation.losses import Given
+from triplet_distillation.losses import LossContext
 from triplet_distillation.networks import weights
-from triplet_distillation.training import processes
-from triplet_distillation.training.processes import Processes
+from triplet_distillation.training import distributed
+from triplet_distillation.training.distributed import DistributedContext
 
 TWO = {"processes": 2}
 
@@ -32,33 +32,33 @@ def test_two_processes_have_the_losses_of_one(folder, small_store):
 
 def test_gradients_of_two_processes_are_those_of_one(tmp_path):
     """In double precision, so that nothing but a wrong sum could differ."""
-    one = gradients(Processes())
+    one = gradients(DistributedContext())
     torch.multiprocessing.spawn(_one_of_two, (tmp_path,), nprocs=2)
     two = torch.load(tmp_path / "gradients.pt")
     for name, expected in one.items():
         assert torch.allclose(two[name], expected, rtol=1e-9, atol=1e-9), name
 
 
-def gradients(among: Processes) -> dict:
+def gradients(dist: DistributedContext) -> dict:
     """Of all parameters after one ArcFace loss, and the buffers."""
     torch.manual_seed(0)
     network = weights.create(NETWORK).double().train()
-    loss = registry.load("losses", "arcface")(Given(classes=6, embedding_size=16)).double()
+    loss = registry.load("losses", "arcface")(LossContext(num_identities=6, embedding_size=16)).double()
     images, labels = torch.randn(12, 3, 112, 112).double(), torch.arange(12) % 6
     cpu = torch.device("cpu")
-    processes.with_shared_statistics(network, cpu, among)
-    model = processes.shared(network, cpu, among)
-    embeddings = processes.gather(model(images[among.share(12)]), among)
+    distributed.convert_sync_batchnorm(network, cpu, dist)
+    model = distributed.wrap_ddp(network, cpu, dist)
+    embeddings = distributed.all_gather(model(images[dist.rank_slice(12)]), dist)
     loss(embeddings, labels, None, torch.Generator())[0].backward()
     parameters = [*network.named_parameters(), *loss.named_parameters()]
     return {name: parameter.grad for name, parameter in parameters} | dict(network.named_buffers())
 
 
 def _one_of_two(rank, folder):
-    store = torch.distributed.FileStore(str(folder / "meeting"), 2)
+    store = torch.distributed.FileStore(str(folder / "rendezvous"), 2)
     torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=2)
     torch.set_num_threads(1)
-    found = gradients(Processes(rank, 2))
+    found = gradients(DistributedContext(rank, 2))
     if rank == 0:
         torch.save(found, folder / "gradients.pt")
     torch.distributed.destroy_process_group()
@@ -99,14 +99,14 @@ def test_two_nodes_are_reached_by_srun(folder, small_store, monkeypatch, tmp_pat
 
 
 def test_a_batch_that_cannot_be_shared_out_is_refused():
-    with pytest.raises(ValueError, match="cannot be shared out evenly among 4 processes"):
-        Processes(0, 4).share(10)
+    with pytest.raises(ValueError, match="cannot be divided evenly among 4 processes"):
+        DistributedContext(0, 4).rank_slice(10)
     positions = torch.arange(12)
-    assert torch.cat([positions[Processes(rank, 3).share(12)] for rank in range(3)]).equal(positions)
+    assert torch.cat([positions[DistributedContext(rank, 3).rank_slice(12)] for rank in range(3)]).equal(positions)
 
 
 def test_a_process_that_fails_ends_the_training_with_an_error(folder, small_store):
-    with pytest.raises(RuntimeError, match="ended with code"):
+    with pytest.raises(RuntimeError, match="exited with code"):
         run(folder, small_store, training={"learning_rate": 1e30, "warmup": 0}, execution=TWO)
 
 

@@ -1,4 +1,4 @@
-"""Photographs in every format and mode that people have, and files that are none."""
+"""Images in every common format and mode, and files that are not images."""
 
 import io
 import os
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from triplet_distillation.faces.photographs import read_photograph
+from triplet_distillation.faces.images import read_image
 
 RANDOM = np.random.default_rng(0)
 SMOOTH = np.stack(np.broadcast_arrays(np.arange(0, 240, 4)[:, None], np.arange(0, 200, 5)[None], 90), -1).astype(
@@ -24,44 +24,44 @@ def save(path, image, **settings):
 
 @pytest.mark.parametrize("ending", ["png", "bmp", "ppm", "tiff"])
 def test_lossless_formats_keep_every_pixel(tmp_path, ending):
-    found = read_photograph(save(tmp_path / f"a.{ending}", Image.fromarray(SMOOTH)))
+    found = read_image(save(tmp_path / f"a.{ending}", Image.fromarray(SMOOTH)))
     assert np.array_equal(found, SMOOTH)
 
 
 @pytest.mark.parametrize(("ending", "settings"), [("jpg", {"quality": 95}), ("webp", {"quality": 95})])
 def test_lossy_formats_are_close(tmp_path, ending, settings):
-    found = read_photograph(save(tmp_path / f"a.{ending}", Image.fromarray(SMOOTH), **settings))
+    found = read_image(save(tmp_path / f"a.{ending}", Image.fromarray(SMOOTH), **settings))
     assert np.abs(found.astype(int) - SMOOTH).mean() < 3
 
 
 def test_heic_as_telephones_write_it(tmp_path):
     pytest.importorskip("pillow_heif", reason="HEIC needs pillow-heif")
-    found = read_photograph(save(tmp_path / "a.heic", Image.fromarray(SMOOTH), quality=95))
+    found = read_image(save(tmp_path / "a.heic", Image.fromarray(SMOOTH), quality=95))
     assert np.abs(found.astype(int) - SMOOTH).mean() < 4
 
 
-def test_the_exif_rotation_is_honoured(tmp_path):
+def test_the_exif_rotation_is_honored(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned a quarter clockwise
-    found = read_photograph(save(tmp_path / "a.jpg", Image.fromarray(SMOOTH), exif=exif, quality=95))
+    found = read_image(save(tmp_path / "a.jpg", Image.fromarray(SMOOTH), exif=exif, quality=95))
     assert found.shape == (40, 60, 3)
     assert np.abs(found.astype(int) - np.rot90(SMOOTH, -1)).mean() < 3
 
 
-def test_grey_rgba_palette_sixteen_bit_and_cmyk_become_rgb(tmp_path):
-    grey = Image.fromarray(SMOOTH[:, :, 0])
-    assert np.array_equal(read_photograph(save(tmp_path / "a.png", grey)), np.repeat(SMOOTH[:, :, :1], 3, axis=2))
-    assert np.array_equal(read_photograph(save(tmp_path / "b.pgm", grey)), np.repeat(SMOOTH[:, :, :1], 3, axis=2))
+def test_gray_rgba_palette_sixteen_bit_and_cmyk_become_rgb(tmp_path):
+    gray = Image.fromarray(SMOOTH[:, :, 0])
+    assert np.array_equal(read_image(save(tmp_path / "a.png", gray)), np.repeat(SMOOTH[:, :, :1], 3, axis=2))
+    assert np.array_equal(read_image(save(tmp_path / "b.pgm", gray)), np.repeat(SMOOTH[:, :, :1], 3, axis=2))
     rgba = Image.fromarray(np.dstack([SMOOTH, np.full(SMOOTH.shape[:2], 200, np.uint8)]))
-    assert np.array_equal(read_photograph(save(tmp_path / "c.png", rgba)), SMOOTH)
+    assert np.array_equal(read_image(save(tmp_path / "c.png", rgba)), SMOOTH)
     sixteen = Image.fromarray(SMOOTH[:, :, 0].astype(np.uint16) * 257)
-    assert np.array_equal(read_photograph(save(tmp_path / "d.png", sixteen))[:, :, 0], SMOOTH[:, :, 0])
+    assert np.array_equal(read_image(save(tmp_path / "d.png", sixteen))[:, :, 0], SMOOTH[:, :, 0])
     cmyk = Image.fromarray(SMOOTH).convert("CMYK")
-    found = read_photograph(save(tmp_path / "e.jpg", cmyk, quality=95))
+    found = read_image(save(tmp_path / "e.jpg", cmyk, quality=95))
     assert np.abs(found.astype(int) - SMOOTH).mean() < 4
     palette = Image.fromarray(SMOOTH).quantize(16)
     expected = np.asarray(palette.convert("RGB"))
-    assert np.array_equal(read_photograph(save(tmp_path / "f.png", palette)), expected)
+    assert np.array_equal(read_image(save(tmp_path / "f.png", palette)), expected)
 
 
 def jpeg() -> bytes:
@@ -84,30 +84,30 @@ def huge_png() -> bytes:
     ("content", "message"),
     [
         (b"", "empty"),
-        (b"this is text", "no image"),
+        (b"this is text", "not an image"),
         (jpeg()[:2000], "truncated JPEG"),
         (jpeg()[:-2], "truncated JPEG"),
         (huge_png(), r"30000×30000|[Dd]ecompression bomb"),
-        (b"\x89PNG\r\n\x1a\n", "no image|cannot be decoded"),
+        (b"\x89PNG\r\n\x1a\n", "not an image|cannot be decoded"),
     ],
     ids=["empty", "text", "half", "no end", "huge", "header only"],
 )
 def test_what_cannot_be_read_is_told(tmp_path, content, message):
     (tmp_path / "a.jpg").write_bytes(content)
     with pytest.raises(ValueError, match=message):
-        read_photograph(tmp_path / "a.jpg")
+        read_image(tmp_path / "a.jpg")
 
 
 def test_heic_that_cannot_be_read_names_the_package(tmp_path):
     (tmp_path / "a.heic").write_bytes(b"this is text")
     with pytest.raises(ValueError, match="HEIC needs the package pillow-heif"):
-        read_photograph(tmp_path / "a.heic")
+        read_image(tmp_path / "a.heic")
 
 
 def test_a_folder_where_a_file_should_be(tmp_path):
     (tmp_path / "a.jpg").mkdir()
     with pytest.raises(OSError, match="directory"):
-        read_photograph(tmp_path / "a.jpg")
+        read_image(tmp_path / "a.jpg")
 
 
 @pytest.mark.skipif(not hasattr(os, "seteuid"), reason="there are no Unix permissions here")
@@ -119,6 +119,6 @@ def test_a_file_without_permission(tmp_path):
         os.seteuid(65534)  # root reads everything, nobody does not
     try:
         with pytest.raises(PermissionError):
-            read_photograph(path)
+            read_image(path)
     finally:
         os.seteuid(user)

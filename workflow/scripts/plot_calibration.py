@@ -1,8 +1,8 @@
 from triplet_distillation.logs import logged_to
-from triplet_distillation.reporting.figures import calibration
+from triplet_distillation.reporting.figures import plot_calibration
 
 with logged_to(snakemake.log[0]):
-    calibration(
+    plot_calibration(
         margins=dict(zip(snakemake.params.distances, snakemake.input.margins)),
         triplets=dict(zip(snakemake.params.distances, snakemake.input.triplets)),
         output=snakemake.output[0],

@@ -4,7 +4,7 @@ from triplet_distillation.logs import logged_to
 with logged_to(snakemake.log[0]):
     write_pairs(
         store_path=snakemake.input.store,
-        photographs=snakemake.input.photographs,
+        images=snakemake.input.images,
         source=snakemake.params.source,
         protocol=snakemake.params.protocol,
         output=snakemake.output[0],

@@ -1,12 +1,11 @@
 from triplet_distillation.logs import logged_to
-from triplet_distillation.reporting.figures import triplets
+from triplet_distillation.reporting.figures import plot_triplets
 
 with logged_to(snakemake.log[0]):
-    triplets(
+    plot_triplets(
         store_path=snakemake.input.store,
         training_set=snakemake.input.training_set,
-        triplets_path=snakemake.input.triplets[0],
-        margins=snakemake.input.margins[0],
-        fixed=snakemake.params.fixed,
+        calibration=(snakemake.input.margins[0], snakemake.input.triplets[0]),
+        fixed_margins=snakemake.params.fixed_margins,
         output=snakemake.output[0],
     )

@@ -1,0 +1,188 @@
+"""Settings of trainings, of where they run, and of the evaluation: parts of the checked configuration, with types.
+
+Rules pass plain dicts, which Snakemake compares to decide what runs again; scripts turn
+them into these classes, and everything after that takes them as they are.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class SamplingSettings:
+    """Which images make up a batch: ``uniform`` with ``batch_size``; ``pk`` with ``p`` identities × ``k`` images.
+
+    ``minimum_images``: identities with fewer images are never among the P;
+    ``extra_negatives``: single images of further identities in every batch.
+    """
+
+    kind: str
+    batch_size: int = 0
+    p: int = 0
+    k: int = 0
+    minimum_images: int = 2
+    extra_negatives: int = 0
+
+    @property
+    def images_per_step(self) -> int:
+        """Size B of a global batch."""
+        return self.batch_size if self.kind == "uniform" else self.p * self.k + self.extra_negatives
+
+
+@dataclass(frozen=True)
+class AugmentationSettings:
+    """``flip`` with probability ½; the largest ``shift`` (pixels), relative change of ``contrast``, and change of
+    ``brightness`` (gray levels)."""
+
+    flip: bool = True
+    shift: int = 0
+    contrast: float = 0
+    brightness: float = 0
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """One training; config/README.md explains every key."""
+
+    iterations: int
+    learning_rate: float
+    reference_batch: int
+    schedule: str
+    milestones: list[int]
+    decay: float
+    warmup: int
+    momentum: float
+    weight_decay: float
+    clip_norm: float
+    sampling: SamplingSettings
+    augmentation: AugmentationSettings
+    checkpoint_every: int
+    loader_workers: int
+
+    @classmethod
+    def from_dict(cls, settings: dict[str, Any]) -> "TrainingSettings":
+        """From the configuration's ``training``, with every default filled in."""
+        nested: dict[str, Any] = {
+            "sampling": SamplingSettings(**settings["sampling"]),
+            "augmentation": AugmentationSettings(**settings["augmentation"]),
+        }
+        return cls(**settings | nested)
+
+    @property
+    def scaled_learning_rate(self) -> float:
+        """The highest learning rate; proportional to the batch size if it is given for a ``reference_batch``."""
+        if not self.reference_batch:
+            return self.learning_rate
+        return self.learning_rate * self.sampling.images_per_step / self.reference_batch
+
+
+@dataclass(frozen=True)
+class ExecutionSettings:
+    """Where networks run: ``threads`` and ``device``; the rest concerns training alone."""
+
+    threads: int = 1
+    device: str = "cpu"
+    precision: str = "fp32"
+    compile: bool = False
+    processes: int = 1
+    nodes: int = 1
+
+    @property
+    def world_size(self) -> int:
+        """Processes of one training, on all nodes."""
+        return self.processes * self.nodes
+
+
+@dataclass(frozen=True)
+class TeacherFiles:
+    """Paths of a teacher's ``weights``, of its ``embeddings`` [faces in store, 2, D] and of their ``sidecar``."""
+
+    weights: str
+    embeddings: str
+    sidecar: str
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """Everything that one training reads and writes.
+
+    Attributes:
+        name: of the model, for the metadata and the summary.
+        study: name of the study, for the metadata.
+        seed: determines the initial weights, the batches and every other random choice.
+        network: ``architecture`` and its arguments.
+        loss: name of the method.
+        loss_settings: its arguments.
+        training: schedule, sampling, augmentation.
+        execution: where it runs.
+        code: version of the code, part of the digest that a checkpoint must match.
+        store: path of the face store.
+        training_set: path of the table ``row, label``.
+        weights: output, safetensors.
+        history: output, Parquet, one row per step.
+        initial: path of the weights to start from; None starts from random ones.
+        teacher: the teacher's files, for methods that require its embeddings.
+        margins: path of the calibration, for methods that require it.
+    """
+
+    name: str
+    study: str
+    seed: int
+    network: dict[str, Any]
+    loss: str
+    loss_settings: dict[str, Any]
+    training: TrainingSettings
+    execution: ExecutionSettings
+    code: str
+    store: str
+    training_set: str
+    weights: str
+    history: str
+    initial: str | None = None
+    teacher: TeacherFiles | None = None
+    margins: str | None = None
+
+    @classmethod
+    def from_dict(cls, job: dict[str, Any]) -> "TrainingJob":
+        """From :meth:`as_dict`, or from parts of the configuration and paths."""
+        nested: dict[str, Any] = {
+            "training": TrainingSettings.from_dict(job["training"]),
+            "execution": ExecutionSettings(**job["execution"]),
+            "teacher": TeacherFiles(**job["teacher"]) if job.get("teacher") else None,
+        }
+        return cls(**job | nested)
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON can hold it."""
+        return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True)
+class CalibrationSettings:
+    """Number of ``triplets``; ``mode``: ``measured`` or ``paper``; ``quantiles`` of d that are m_min and m_max."""
+
+    triplets: int
+    mode: str
+    quantiles: list[float]
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """``flip``: how an image and its flipped copy make one embedding; ``far``: false accept rates of interest."""
+
+    flip: str
+    far: list[float]
+
+
+@dataclass(frozen=True)
+class ExportSettings:
+    """What an exported student carries and how it is described; ``benchmarks``: name to label."""
+
+    far: list[float]
+    opset: int
+    parity_faces: int
+    flip: str
+    title: str
+    benchmarks: dict[str, str]
+    teacher_license: str

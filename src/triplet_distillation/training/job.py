@@ -1,0 +1,116 @@
+"""One training from files to files: what a train or a distill job does."""
+
+import contextlib
+import dataclasses
+import logging
+import os
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from triplet_distillation import registry
+from triplet_distillation.faces.store import FaceStore
+from triplet_distillation.files import read_json, read_table, write_table
+from triplet_distillation.logs import summary
+from triplet_distillation.losses import LossContext
+from triplet_distillation.networks import weights
+from triplet_distillation.networks.execution import setup_device
+from triplet_distillation.provenance import digest, file_digest
+from triplet_distillation.settings import TeacherFiles, TrainingJob
+from triplet_distillation.training import checkpoint, distributed, engine, guards, sampling
+from triplet_distillation.training.batches import BatchDataset, TrainingFaces
+
+log = logging.getLogger(__name__)
+NON_DIGEST_KEYS = {"processes", "nodes", "checkpoint_every", "loader_workers"}
+"""Settings that may change between a killed run and the one that resumes from its checkpoint."""
+
+
+def train_model(job: TrainingJob) -> None:
+    """Train one network by one method and write its weights and history.
+
+    If the job asks for several processes, they are started here.
+
+    Raises:
+        TrainingError: training cannot continue, or is not worth continuing (:mod:`.guards`).
+    """
+    folder = Path(job.weights).parent / "checkpoint"
+    if distributed.needs_launch(job.execution):
+        distributed.launch(job, folder)
+        history = read_table(job.history)
+    else:
+        is_main_process = int(os.environ.get("RANK", 0)) == 0
+        with checkpoint.locked(folder) if is_main_process else contextlib.nullcontext():
+            history = _train(job, folder)
+    summary(f"{job.name}, seed {job.seed}: {len(history)} steps, last loss {history.loss.iloc[-1]:.4f}")
+
+
+def _train(job: TrainingJob, folder: Path) -> pd.DataFrame:
+    """:func:`train_model` in this process, which may be one of several; gives the history."""
+    device = setup_device(job.execution)
+    table = read_table(job.training_set)
+    labels = table.label.to_numpy()
+    guards.check_labels(labels, job.training_set)
+    if job.teacher:
+        _check_teacher(job.teacher, job.store)
+    job_digest = _digest(job)
+    torch.manual_seed(job.seed)
+    network = weights.load(job.initial)[0] if job.initial else weights.create(job.network)
+    context = _loss_context(job, int(labels.max()) + 1, network.embedding_size)
+    criterion = registry.load("losses", job.loss)(context, **job.loss_settings)
+    sampler = sampling.create_sampler(job.training.sampling, labels, job.seed)
+    log.info("%s, seed %d: %d faces of %d identities", job.name, job.seed, len(table), context.num_identities)
+    log.info("%s", job)
+    with distributed.init_distributed(device) as dist:
+        rank_slice = dist.rank_slice(job.training.sampling.images_per_step)
+        faces = TrainingFaces(job.store, table.row.to_numpy(), labels, job.teacher.embeddings if job.teacher else None)
+        batches = BatchDataset(faces, sampler, job.training, job.seed, rank_slice)
+        train_context = engine.TrainContext(job.training, job.execution, job.seed, device, dist, folder, job_digest)
+        history = pd.DataFrame(engine.train(network, criterion, batches, train_context))
+        if dist.rank == 0:
+            provenance = {"study": job.study, "model": job.name, "seed": job.seed, "digest": job_digest}
+            weights.save(job.weights, network, job.network, provenance)
+            write_table(job.history, history)
+    return history
+
+
+def _digest(job: TrainingJob) -> str:
+    """Digest of everything that the result depends on; a checkpoint must match it."""
+    settings = {
+        "network": job.network,
+        "loss": job.loss,
+        "loss_settings": job.loss_settings,
+        "training": dataclasses.asdict(job.training),
+        "execution": dataclasses.asdict(job.execution),
+        "study": job.study,
+    }
+    files = [job.training_set, job.initial, job.margins, job.teacher.embeddings if job.teacher else None]
+    return digest(
+        {
+            "settings": _without(settings, NON_DIGEST_KEYS),
+            "seed": job.seed,
+            "code": job.code,
+            "files": [file_digest(path) for path in files if path],
+            "store": [FaceStore(job.store).metadata, Path(job.store).stat().st_size],
+        }
+    )
+
+
+def _loss_context(job: TrainingJob, num_identities: int, embedding_size: int) -> LossContext:
+    calibrated = read_json(job.margins) if job.margins else {}
+    return LossContext(num_identities, embedding_size, calibrated.get("min_margin"), calibrated.get("max_margin"))
+
+
+def _check_teacher(teacher: TeacherFiles, store: str) -> None:
+    faces = FaceStore(store)
+    weights_digest = file_digest(teacher.weights)
+    guards.check_teacher_embeddings(
+        read_json(teacher.sidecar), faces.metadata, len(faces), weights_digest, teacher.embeddings
+    )
+
+
+def _without(settings, names: set[str]):
+    """Nested ``settings`` without the keys ``names``."""
+    if not isinstance(settings, dict):
+        return settings
+    return {key: _without(value, names) for key, value in settings.items() if key not in names}

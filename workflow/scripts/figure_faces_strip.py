@@ -1,5 +1,0 @@
-from triplet_distillation.logs import logged_to
-from triplet_distillation.reporting.figures import faces
-
-with logged_to(snakemake.log[0]):
-    faces(snakemake.input.store, snakemake.output[0])

@@ -1,0 +1,14 @@
+from triplet_distillation.logs import logged_to
+from triplet_distillation.reporting.quality import write_quality
+
+with logged_to(snakemake.log[0]):
+    files, names = snakemake.input, snakemake.params
+    datasets = zip(names.datasets, files.stores, files.outcomes, files.origins)
+    benchmarks = zip(names.benchmarks, files.benchmark_stores, files.pairs)
+    write_quality(
+        datasets={name: {"store": a, "outcomes": b, "origin": c} for name, a, b, c in datasets},
+        training={"store": files.training_store, "set": files.training_set},
+        benchmarks={name: {"store": a, "pairs": b} for name, a, b in benchmarks},
+        csv=snakemake.output.csv,
+        html_page=snakemake.output.html,
+    )

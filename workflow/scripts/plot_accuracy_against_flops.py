@@ -1,0 +1,11 @@
+from triplet_distillation.logs import logged_to
+from triplet_distillation.reporting.context import ReportContext, group_by_model
+from triplet_distillation.reporting.figures import plot_accuracy_against_flops
+
+with logged_to(snakemake.log[0]):
+    plot_accuracy_against_flops(
+        scores=group_by_model(snakemake.params.models, snakemake.input.scores),
+        profiles=dict(zip(snakemake.params.models, snakemake.input.profiles)),
+        context=ReportContext(**snakemake.params.context),
+        output=snakemake.output[0],
+    )

@@ -149,11 +149,11 @@ def _about_methods(
         for model in means
         if model.startswith(METHOD_PREFIX)
     }
-    worst = min(changes.values())
+    lowest = min(changes.values())
     listed = "; ".join(f"{name}: {_signed(change)}" for name, change in changes.items())
     sentences = [f"Change in accuracy from the second stage on {label}, in points: {listed}."]
-    if worst < -3:
-        sentences.append(f"Warning: a second stage lost {-worst:.2f} points on {label}: lower its learning_rate.")
+    if lowest < -3:
+        sentences.append(f"Warning: a second stage lost {-lowest:.2f} points on {label}: lower its learning_rate.")
     return sentences
 
 

@@ -122,8 +122,8 @@ def _control_groups() -> list[Path]:
         lines = Path("/proc/self/cgroup").read_text().splitlines()
     except OSError:
         return []
-    own = next((line.removeprefix("0::/") for line in lines if line.startswith("0::/")), None)
-    return [] if own is None else [CGROUPS / own, *(CGROUPS / parent for parent in Path(own).parents)]
+    current = next((line.removeprefix("0::/") for line in lines if line.startswith("0::/")), None)
+    return [] if current is None else [CGROUPS / current, *(CGROUPS / parent for parent in Path(current).parents)]
 
 
 def _left_below_limits(groups: list[Path]) -> list[int]:

@@ -170,8 +170,8 @@ def _as_batch(images: list[np.ndarray]) -> torch.Tensor:
 def _crops(images: list[torch.Tensor], boxes: list[np.ndarray], size: int) -> torch.Tensor:
     """The boxes' contents resized to size × size (bilinear, corners aligned, 0 outside), [boxes, 3, size, size]."""
     crops = [_crops_of_one(image, image_boxes, size) for image, image_boxes in zip(images, boxes) if len(image_boxes)]
-    joined = torch.cat(crops) if crops else torch.empty(0, 3, size, size)
-    return joined.contiguous(memory_format=torch.channels_last)
+    batch = torch.cat(crops) if crops else torch.empty(0, 3, size, size)
+    return batch.contiguous(memory_format=torch.channels_last)
 
 
 def _crops_of_one(image: torch.Tensor, boxes: np.ndarray, size: int) -> torch.Tensor:
@@ -182,10 +182,10 @@ def _crops_of_one(image: torch.Tensor, boxes: np.ndarray, size: int) -> torch.Te
     x = (corners[:, 0:1] + share * (corners[:, 2:3] - corners[:, 0:1])) / width * 2 - 1
     y = (corners[:, 1:2] + share * (corners[:, 3:4] - corners[:, 1:2])) / height * 2 - 1
     grid = torch.stack([x[:, None, :].expand(-1, size, -1), y[:, :, None].expand(-1, -1, size)], dim=-1)
-    sampled = functional.grid_sample(image, grid.reshape(1, -1, size, 2), align_corners=True)
-    sampled = sampled.view(3, len(boxes), size, size).transpose(0, 1)
+    contents = functional.grid_sample(image, grid.reshape(1, -1, size, 2), align_corners=True)
+    contents = contents.view(3, len(boxes), size, size).transpose(0, 1)
     inside = (grid.abs() <= 1).all(dim=-1)
-    return sampled * inside[:, None]
+    return contents * inside[:, None]
 
 
 class _Cascade(nn.Module):

@@ -1,4 +1,4 @@
-"""A wrong configuration stops at once and says which key, what is allowed, and the nearest name."""
+"""An invalid configuration is rejected with the key, the allowed values and the nearest valid name."""
 
 import copy
 from pathlib import Path
@@ -13,7 +13,7 @@ SCHEMA = configuration.read_schema(ROOT / "workflow/schemas/config.schema.yaml")
 DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text())
 
 
-def changed(path, value):
+def modified_config(path, value):
     config = copy.deepcopy(DEFAULT)
     *parents, last = path.split("/")
     entry = config
@@ -23,7 +23,7 @@ def changed(path, value):
     return config
 
 
-def test_the_default_study_is_right_and_every_default_is_filled_in():
+def test_default_study_is_valid_and_every_default_is_filled_in():
     resolved = configuration.resolve(DEFAULT, SCHEMA)
     assert resolved["student"]["training"]["momentum"] == 0.9
     assert resolved["second_stage"]["training"]["augmentation"]["flip"] is True
@@ -69,15 +69,15 @@ def test_the_default_study_is_right_and_every_default_is_filled_in():
         ("profile/networks", ["slim", "big"], ["profile.networks.1", "'big' is not defined"]),
     ],
 )
-def test_what_is_wrong_is_named_with_the_remedy(path, value, expected):
+def test_error_names_the_key_and_the_remedy(path, value, expected):
     with pytest.raises(configuration.ConfigurationError) as error:
-        configuration.resolve(changed(path, value), SCHEMA)
+        configuration.resolve(modified_config(path, value), SCHEMA)
     for text in expected:
         assert text in str(error.value)
 
 
-def test_all_that_is_wrong_is_named_at_once():
-    config = changed("studdy", 1)
+def test_all_errors_are_reported_together():
+    config = modified_config("studdy", 1)
     config["evaluation"]["flip"] = "concat"
     with pytest.raises(configuration.ConfigurationError) as error:
         configuration.resolve(config, SCHEMA)
@@ -85,8 +85,8 @@ def test_all_that_is_wrong_is_named_at_once():
     assert "evaluation.flip" in str(error.value)
 
 
-def test_null_takes_an_entry_out_and_stays_out_when_given_back():
-    overlay = changed("methods/triplet_0.3", None)
+def test_null_removes_an_entry_and_it_stays_removed_in_a_rerun():
+    overlay = modified_config("methods/triplet_0.3", None)
     resolved = configuration.resolve(overlay, SCHEMA)
     assert "triplet_0.3" not in resolved["methods"]
     for_rerun = configuration.for_rerun(overlay, resolved)
@@ -111,6 +111,6 @@ def test_every_key_has_a_description_and_is_documented():
     visit(SCHEMA, "")
 
 
-def test_a_methods_distance_is_its_own_or_its_files_default():
+def test_method_distance_falls_back_to_the_default_of_its_loss():
     assert configuration.method_distance({"loss": "triplet_distillation"}) == "squared_euclidean"
     assert configuration.method_distance({"loss": "triplet_distillation", "distance": "cosine"}) == "cosine"

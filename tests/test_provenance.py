@@ -1,4 +1,4 @@
-"""What changes the version of a script's code, and what does not."""
+"""Which changes affect the code version of a script, and which do not."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ SCRIPT = Path(__file__).parents[1] / "workflow/scripts/train.py"
 
 @pytest.fixture
 def package(tmp_path, monkeypatch):
-    """A small package: script → a → b; c is found by name at run time."""
+    """A small package: script → a → b; c is loaded by name at run time."""
     folder = tmp_path / "triplet_distillation"
     folder.mkdir()
     (folder / "__init__.py").touch()
@@ -30,40 +30,40 @@ def version(package, *modules):
     return provenance.code_version(package / "script.py", *modules)
 
 
-def test_a_formula_counts_however_far_away(package):
+def test_indirectly_imported_code_counts(package):
     before = version(package)
     path = package / "triplet_distillation/b.py"
     path.write_text(path.read_text().replace("return 1", "return 2"))
     assert version(package) != before
 
 
-def test_comments_docstrings_and_layout_do_not_count(package):
+def test_comments_docstrings_and_formatting_do_not_count(package):
     before = version(package)
     path = package / "triplet_distillation/b.py"
     path.write_text('"""Another."""\n\n\ndef g():\n    """Other\n    words."""\n    return (1)  # one\n')
     assert version(package) == before
 
 
-def test_a_module_that_is_not_used_does_not_count_unless_it_is_named(package):
+def test_unused_module_counts_only_if_named(package):
     before, named = version(package), version(package, "c")
     (package / "triplet_distillation/c.py").write_text("x = 2\n")
     assert version(package) == before
     assert version(package, "c") != named
 
 
-def test_the_training_script_depends_on_the_loop_and_on_no_loss_file_or_figure():
+def test_training_script_depends_on_the_loop_but_not_on_losses_or_figures():
     provenance._parsed.cache_clear()
     provenance.code_version(SCRIPT)
-    wanted, seen = [SCRIPT], set()
-    while wanted:
-        path = wanted.pop()
+    pending, seen = [SCRIPT], set()
+    while pending:
+        path = pending.pop()
         if path not in seen:
             seen.add(path)
-            wanted += provenance._parsed(path)[1]
+            pending += provenance._parsed(path)[1]
     names = {path.name for path in seen}
     assert {"engine.py", "sampling.py", "store.py"} <= names
     assert not names & {"arcface.py", "triplet.py", "iresnet.py", "figures.py", "tables.py", "verification.py"}
 
 
-def test_digest_ignores_the_order_of_keys():
+def test_digest_ignores_key_order():
     assert provenance.digest({"a": 1, "b": 2}) == provenance.digest({"b": 2, "a": 1})

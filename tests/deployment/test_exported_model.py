@@ -1,4 +1,4 @@
-"""The exported model: the same embeddings, everything that its use needs in its metadata, an honest card."""
+"""The exported model: the same embeddings, complete metadata, and an accurate model card."""
 
 import dataclasses
 import json
@@ -47,13 +47,13 @@ RANDOM = np.random.default_rng(1)
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
-    """A folder with an untrained network exported, its scores made up: 2000 impostors, 1000 genuine pairs."""
+    """A folder with an exported untrained network and synthetic scores: 2000 impostor and 1000 genuine pairs."""
     folder = tmp_path_factory.mktemp("export")
     torch.manual_seed(0)
     network = weights.create(NETWORK)
     provenance = {"study": "test", "model": "student", "seed": 0, "digest": "d"}
     weights.save(folder / "weights.safetensors", network, NETWORK, provenance)
-    metadata = {"origin": "made up", "license": "none", "citation": "nobody", "template": "t", "detector": "d"}
+    metadata = {"origin": "synthetic", "license": "none", "citation": "nobody", "template": "t", "detector": "d"}
     store.write(folder / "store.arrow", make_faces(20, 5), metadata)
     scores = pd.DataFrame({"score": RANDOM.normal(size=3000).astype(np.float32), "same": np.arange(3000) < 1000})
     write_table(folder / "scores.parquet", scores.assign(benchmark="unseen"))
@@ -69,15 +69,15 @@ def exported(tmp_path_factory):
     return folder
 
 
-def test_onnx_runtime_gives_pytorchs_embeddings_alone_and_in_batches(exported):
-    compared = read_json(exported / "out" / "parity.json")
-    assert compared["faces"] == 64
-    assert set(compared["lowest_cosine"]) == {"1", "64"}
-    assert min(compared["lowest_cosine"].values()) >= 0.99999
+def test_onnx_runtime_matches_pytorch_for_single_images_and_batches(exported):
+    parity = read_json(exported / "out" / "parity.json")
+    assert parity["faces"] == 64
+    assert set(parity["lowest_cosine"]) == {"1", "64"}
+    assert min(parity["lowest_cosine"].values()) >= 0.99999
 
 
-def test_the_model_stands_alone(exported):
-    """Opened by ONNX Runtime with nothing of ours: names, any batch, the metadata as JSON."""
+def test_model_is_self_contained(exported):
+    """ONNX Runtime opens it without this package: names, any batch size, and metadata as JSON."""
     session = onnxruntime.InferenceSession(exported / "out" / "model.onnx", providers=["CPUExecutionProvider"])
     for batch in (1, 3):
         images = np.zeros((batch, 3, 112, 112), np.float32)
@@ -93,23 +93,23 @@ def test_the_model_stands_alone(exported):
     assert [entry["far"] for entry in metadata["thresholds"]] == [0.1, 0.01, 0.001]
 
 
-def test_the_model_names_no_path_of_this_machine(exported):
+def test_model_contains_no_local_paths(exported):
     content = (exported / "out" / "model.onnx").read_bytes()
     assert b"/src/" not in content
     assert b"site-packages" not in content
     assert onnx.load_from_string(content).opset_import[0].version == 18
 
 
-def test_onnx_and_safetensors_embed_alike(exported):
+def test_onnx_and_safetensors_give_the_same_embeddings(exported):
     images = RANDOM.integers(0, 256, (3, 112, 112, 3)).astype(np.uint8)
-    files = [exported / "out" / f"model.{ending}" for ending in ("onnx", "safetensors")]
-    by_onnx, by_torch = (Model(file).embed(images) for file in files)
-    assert by_onnx.shape == (3, 32)
-    assert np.abs(by_onnx - by_torch).max() < 1e-4
-    assert np.linalg.norm(by_onnx, axis=1) == pytest.approx(1)
+    files = [exported / "out" / f"model.{suffix}" for suffix in ("onnx", "safetensors")]
+    from_onnx, from_torch = (Model(file).embed(images) for file in files)
+    assert from_onnx.shape == (3, 32)
+    assert np.abs(from_onnx - from_torch).max() < 1e-4
+    assert np.linalg.norm(from_onnx, axis=1) == pytest.approx(1)
 
 
-def test_the_card_says_which_thresholds_the_data_do_not_support(exported):
+def test_card_names_thresholds_that_the_data_do_not_support(exported):
     card = (exported / "out" / "README.md").read_text()
     assert "| Unseen people | 0.001 | not available: 2000 impostor pairs, but 10000 are required |" in card
     assert "| Unseen people | 90.00 | 0.9500 | 10.00 | 3000 |" in card
@@ -118,7 +118,7 @@ def test_the_card_says_which_thresholds_the_data_do_not_support(exported):
     assert f"| Unseen people | 0.01 | {threshold:.4f} |" in card
 
 
-def test_a_threshold_lets_through_just_its_rate():
+def test_threshold_has_the_requested_false_accept_rate():
     impostors = RANDOM.normal(size=2000)
     for far in (0.1, 0.01, 0.0055):
         assert (impostors >= threshold_at_far(impostors, far)).mean() == pytest.approx(far)
@@ -130,7 +130,7 @@ def test_a_threshold_lets_through_just_its_rate():
     assert curve.far[curve.far <= 0.01].max() == (impostors >= threshold_at_far(impostors, 0.01)).mean()
 
 
-def test_a_model_that_differs_is_not_exported(exported, monkeypatch):
+def test_different_model_fails_the_parity_check(exported):
     other = weights.create(NETWORK)
     faces = store.FaceStore(exported / "store.arrow")
     with pytest.raises(exporting.ParityError, match="cosine"):
@@ -149,6 +149,6 @@ def test_parity_on_five_hundred_real_faces(datasets, tmp_path):
     exporting.write_onnx(network, {"flip": "add"}, 18, tmp_path / "model.onnx")
     faces = store.FaceStore(tmp_path / "store.arrow")
     rows = np.linspace(0, len(faces) - 1, 500).astype(int)
-    compared = exporting.parity(network, Model(tmp_path / "model.onnx"), faces, rows)
-    assert compared["faces"] == 500
-    assert min(compared["lowest_cosine"].values()) >= 0.99999
+    parity = exporting.parity(network, Model(tmp_path / "model.onnx"), faces, rows)
+    assert parity["faces"] == 500
+    assert min(parity["lowest_cosine"].values()) >= 0.99999

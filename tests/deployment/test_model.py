@@ -26,15 +26,15 @@ THRESHOLDS = [
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):
-    """Three ORL images: two of one person, one of another."""
+    """Three ORL images: two of one identity, one of another."""
     folder = tmp_path_factory.mktemp("orl")
-    found = open_source({"source": "orl"}).acquire(folder, Downloads(folder / "downloads", None))
-    return [folder / found[index].path for index in (0, 1, 10)]
+    acquired = open_source({"source": "orl"}).acquire(folder, Downloads(folder / "downloads", None))
+    return [folder / acquired[index].path for index in (0, 1, 10)]
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    """An untrained network with made-up thresholds."""
+    """An untrained network with synthetic thresholds."""
     torch.manual_seed(0)
     network = weights.create({"architecture": "mobilefacenet", "width": 0.25, "embedding_size": 32})
     path = tmp_path_factory.mktemp("model") / "model.onnx"
@@ -50,28 +50,28 @@ def test_compare_aligns_embeds_and_scores(images, model):
         faces.append(align.align_face(pixels, detector.detect([pixels])[0]).pixels)
     embeddings = Model(model).embed(np.stack(faces))
     for other in (1, 2):
-        found = compare(Model(model), images[0], images[other])
-        assert found.score == pytest.approx(float(embeddings[0] @ embeddings[other]), abs=1e-5)
-        assert (found.threshold, found.far, found.benchmark) == (0.3, 0.1, "unseen")
+        result = compare(Model(model), images[0], images[other])
+        assert result.score == pytest.approx(float(embeddings[0] @ embeddings[other]), abs=1e-5)
+        assert (result.threshold, result.far, result.benchmark) == (0.3, 0.1, "unseen")
 
 
-def test_the_command_line_answers(images, model, capsys):
+def test_command_line_compares_images(images, model, capsys):
     for other in (0, 1, 2):
         assert main(["compare", str(model), str(images[0]), str(images[other])]) == 0
-        said = capsys.readouterr().out
-        score = float(said.split()[1].rstrip(","))
-        assert said.strip().endswith("same person" if score >= 0.3 else "different people")
-        assert "threshold 0.3000 at a false accept rate of 0.1 (unseen)" in said
+        output = capsys.readouterr().out
+        score = float(output.split()[1].rstrip(","))
+        assert output.strip().endswith("same person" if score >= 0.3 else "different people")
+        assert "threshold 0.3000 at a false accept rate of 0.1 (unseen)" in output
         if other == 0:
             assert score == pytest.approx(1, abs=1e-4)
 
 
-def test_embed_writes_a_table_that_leaves_nothing_out(images, model, tmp_path, capsys):
+def test_embed_writes_a_row_for_every_file(images, model, tmp_path, capsys):
     folder = tmp_path / "images"
     (folder / "deep").mkdir(parents=True)
     Image.open(images[0]).save(folder / "deep" / "a.png")
     Image.fromarray(np.zeros((90, 90, 3), np.uint8)).save(folder / "black.png")
-    (folder / "text.jpg").write_text("no picture")
+    (folder / "text.jpg").write_text("plain text")
     output = tmp_path / "out.parquet"
     assert main(["embed", str(model), str(folder), "--output", str(output)]) == 0
     assert "1 one face" in capsys.readouterr().out
@@ -92,15 +92,15 @@ def test_embed_writes_a_table_that_leaves_nothing_out(images, model, tmp_path, c
         (["embed", "{model}", "{empty}"], "has no images"),
     ],
 )
-def test_what_cannot_be_answered_is_told(arguments, message, images, model, tmp_path, capsys):
+def test_invalid_requests_are_reported(arguments, message, images, model, tmp_path, capsys):
     Image.fromarray(np.zeros((90, 90, 3), np.uint8)).save(tmp_path / "black.png")
     (tmp_path / "empty").mkdir()
-    places = {"model": model, "black": tmp_path / "black.png", "face": images[0], "empty": tmp_path / "empty"}
-    assert main([argument.format(**places) for argument in arguments]) == 1
+    paths = {"model": model, "black": tmp_path / "black.png", "face": images[0], "empty": tmp_path / "empty"}
+    assert main([argument.format(**paths) for argument in arguments]) == 1
     assert re.search(message, capsys.readouterr().err)
 
 
-def test_a_model_that_this_workflow_did_not_export_is_refused(tmp_path):
+def test_model_not_exported_by_this_workflow_is_rejected(tmp_path):
     settings = {"architecture": "mobilefacenet", "width": 0.125, "embedding_size": 16}
     weights.save(tmp_path / "plain.safetensors", weights.create(settings), settings, {})
     with pytest.raises(ValueError, match="how its embeddings are used"):

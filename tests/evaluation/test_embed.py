@@ -1,4 +1,4 @@
-"""Embeddings of faces and mirrored faces, and how they are fused."""
+"""Embeddings of faces and flipped faces, and how they are fused."""
 
 import numpy as np
 import pytest
@@ -14,15 +14,15 @@ from triplet_distillation.settings import ExecutionSettings
 NETWORK = {"architecture": "mobilefacenet", "width": 0.125, "embedding_size": 8}
 
 
-def test_image_and_mirrored_image_one_by_one(small_store):
+def test_embed_matches_images_and_flipped_images_one_by_one(small_store):
     torch.manual_seed(0)
     network = weights.create(NETWORK).eval()
     store = FaceStore(small_store)
     rows = np.array([4, 0, 17])
-    found = embed(network, store, rows, torch.device("cpu"), batch_size=2)
-    assert found.shape == (3, 2, 8)
-    for row, both in zip(rows, found):
-        for image, embedding in zip((store.image(row), store.image(row)[:, ::-1]), both):
+    embeddings = embed(network, store, rows, torch.device("cpu"), batch_size=2)
+    assert embeddings.shape == (3, 2, 8)
+    for row, pair in zip(rows, embeddings):
+        for image, embedding in zip((store.image(row), store.image(row)[:, ::-1]), pair):
             pixels = (torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float() - 127.5) / 128
             expected = torch.nn.functional.normalize(network(pixels))[0].detach().numpy()
             assert np.allclose(embedding, expected, atol=1e-5)
@@ -30,20 +30,24 @@ def test_image_and_mirrored_image_one_by_one(small_store):
 
 @pytest.mark.parametrize(("flip", "size"), [("concatenate", 6), ("add", 3), ("none", 3)])
 def test_fuse(flip, size):
-    both = np.random.default_rng(0).normal(size=(5, 2, 3))
-    fused = fuse(both, flip)
+    embeddings = np.random.default_rng(0).normal(size=(5, 2, 3))
+    fused = fuse(embeddings, flip)
     assert fused.shape == (5, size)
     assert np.allclose(np.linalg.norm(fused, axis=1), 1)
-    expected = {"concatenate": both.reshape(5, 6), "add": both[:, 0] + both[:, 1], "none": both[:, 0]}[flip]
+    expected = {
+        "concatenate": embeddings.reshape(5, 6),
+        "add": embeddings[:, 0] + embeddings[:, 1],
+        "none": embeddings[:, 0],
+    }[flip]
     assert np.allclose(fused * np.linalg.norm(expected, axis=1, keepdims=True), expected)
 
 
-def test_unknown_way_to_combine():
+def test_unknown_flip_mode_is_rejected():
     with pytest.raises(ValueError, match="concatenate, add, none"):
         fuse(np.ones((1, 2, 3)), "concat")
 
 
-def test_the_teachers_cache_says_whose_it_is(small_store, tmp_path):
+def test_teacher_cache_records_where_it_comes_from(small_store, tmp_path):
     network = weights.create(NETWORK)
     weights.save(tmp_path / "w.safetensors", network, NETWORK, {"study": "test"})
     execution = ExecutionSettings(threads=1, device="cpu")
@@ -53,12 +57,12 @@ def test_the_teachers_cache_says_whose_it_is(small_store, tmp_path):
     assert np.allclose(np.linalg.norm(cached, axis=2), 1, atol=1e-5)
     assert sidecar["normalized"] is True
     assert sidecar["input"]["color_order"] == "RGB"
-    assert sidecar["store"] == {"origin": "made up", "checksum": "0"}
+    assert sidecar["store"] == {"origin": "synthetic", "checksum": "0"}
 
 
-def test_a_gpu_that_is_not_there_is_named(small_store, tmp_path):
+def test_missing_gpu_is_reported(small_store, tmp_path):
     if torch.cuda.is_available():
-        pytest.skip("there is a GPU")
+        pytest.skip("this machine has a GPU")
     execution = ExecutionSettings(threads=1, device="cuda")
     with pytest.raises(RuntimeError, match=r"execution\.device is cuda"):
         write_cache("w", small_store, execution, tmp_path / "e.npy", tmp_path / "e.json")

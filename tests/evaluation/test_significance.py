@@ -1,4 +1,4 @@
-"""Intervals and paired tests against textbook values."""
+"""Confidence intervals and paired tests against textbook values."""
 
 import numpy as np
 import pytest
@@ -7,8 +7,8 @@ from scipy.stats import binom
 from triplet_distillation.evaluation import significance
 
 
-def test_the_interval_of_one_seed_is_binomial():
-    """With as many genuine as impostor pairs at one accuracy the bootstrap agrees with the binomial."""
+def test_interval_of_one_seed_is_binomial():
+    """With equally many genuine and impostor pairs at one accuracy, the bootstrap agrees with the binomial."""
     random = np.random.default_rng(0)
     same = np.repeat([True, False], 500)
     correct = random.random((1, 1000)) < 0.9
@@ -19,17 +19,17 @@ def test_the_interval_of_one_seed_is_binomial():
     assert interval.high == pytest.approx(high, abs=0.003)
 
 
-def test_seeds_that_differ_widen_the_interval():
+def test_differences_between_seeds_widen_the_interval():
     same = np.repeat([True, False], 500)
     correct = np.zeros((3, 1000), bool)
     for row, accuracy in zip(correct, (0.7, 0.8, 0.9)):
         row[np.random.default_rng(1).permutation(1000)[: int(1000 * accuracy)]] = True
-    together = significance.bootstrap(correct, same, 2000, 0)
-    alone = significance.bootstrap(correct[1:2], same, 2000, 0)
-    assert together.high - together.low > 2 * (alone.high - alone.low)
+    several_seeds = significance.bootstrap(correct, same, 2000, 0)
+    one_seed = significance.bootstrap(correct[1:2], same, 2000, 0)
+    assert several_seeds.high - several_seeds.low > 2 * (one_seed.high - one_seed.low)
 
 
-def test_the_seed_decides():
+def test_bootstrap_is_deterministic_for_one_seed():
     same = np.repeat([True, False], 50)
     correct = np.random.default_rng(0).random((1, 100)) < 0.8
     assert significance.bootstrap(correct, same, 200, 1) == significance.bootstrap(correct, same, 200, 1)

@@ -1,4 +1,4 @@
-"""Alignment against known transforms, and the choice dist several faces."""
+"""Alignment against known transforms, and the choice of one of several faces."""
 
 import cv2
 import numpy as np
@@ -20,7 +20,7 @@ def apply(matrix, points):
 
 
 @pytest.mark.parametrize(("angle", "scale", "shift"), [(0, 1, (0, 0)), (0.4, 2.5, (30, -7)), (-2, 0.3, (-100, 55))])
-def test_similarity_finds_an_exact_transform(angle, scale, shift):
+def test_similarity_recovers_an_exact_transform(angle, scale, shift):
     matrix = transform(angle, scale, shift)
     found = align.similarity(apply(matrix, TEMPLATE), TEMPLATE)
     assert np.allclose(apply(found, apply(matrix, TEMPLATE)), TEMPLATE, atol=1e-9)
@@ -37,14 +37,14 @@ def test_similarity_is_the_least_squares_solution():
     assert np.allclose(align.similarity(points, TEMPLATE), [[a, -b, tx], [b, a, ty]])
 
 
-def test_never_flips():
+def test_similarity_never_flips():
     flipped = TEMPLATE * (-1, 1)
     matrix = align.similarity(flipped, TEMPLATE)[:, :2]
     assert np.linalg.det(matrix) > 0
 
 
-def test_warp_brings_landmarks_to_the_template():
-    """Bright dots at known landmarks of a image land on the template's points."""
+def test_warp_maps_landmarks_to_the_template():
+    """Bright dots at known landmarks of an image end up at the template's points."""
     matrix = transform(0.3, 2.0, (80, 60))
     landmarks = apply(matrix, TEMPLATE)
     image = np.zeros((420, 420, 3), np.uint8)
@@ -65,7 +65,7 @@ def detection(x1, y1, x2, y2, score=0.9):
     return Detection(box, TEMPLATE, score)
 
 
-def test_of_several_faces_the_large_and_central_one():
+def test_large_central_face_is_chosen():
     central, corner, small = detection(40, 40, 70, 70), detection(0, 0, 32, 32), detection(48, 48, 60, 60)
     assert align.choose([corner, small, central], 110, 110) is central
     assert align.choose([small, corner], 110, 110) is small
@@ -73,24 +73,24 @@ def test_of_several_faces_the_large_and_central_one():
 
 def test_detection_status():
     image = np.full((90, 60, 3), 7, np.uint8)
-    nothing = align.align_face(image, [])
-    assert nothing.detection_status == store.NO_FACE
-    assert nothing.pixels.shape == (112, 112, 3)
-    assert np.isnan(nothing.landmarks).all()
+    no_face = align.align_face(image, [])
+    assert no_face.detection_status == store.NO_FACE
+    assert no_face.pixels.shape == (112, 112, 3)
+    assert np.isnan(no_face.landmarks).all()
     assert align.align_face(image, [detection(0, 0, 9, 9)]).detection_status == store.ONE_FACE
     assert align.align_face(image, [detection(0, 0, 9, 9)] * 2).detection_status == store.SEVERAL_FACES
 
 
-def test_an_unreadable_photograph_is_listed_not_stored(tmp_path, monkeypatch):
-    class Blind(Detector):
+def test_unreadable_image_is_listed_but_not_stored(tmp_path, monkeypatch):
+    class BlindDetector(Detector):
         description = "finds nothing"
 
         def detect(self, images):
             return [[] for _ in images]
 
-    monkeypatch.setattr(align.registry, "load", lambda package, name: Blind)
+    monkeypatch.setattr(align.registry, "load", lambda package, name: BlindDetector)
     cv2.imwrite(str(tmp_path / "good.png"), np.zeros((50, 40, 3), np.uint8))
-    (tmp_path / "bad.png").write_text("no picture")
+    (tmp_path / "bad.png").write_text("plain text")
     (tmp_path / "empty.png").touch()
     images = [SourceImage(name, "p") for name in ("good.png", "bad.png", "empty.png", "missing.png")]
     settings = {"detector": "blind", "batch_size": 2, "shards": 1}

@@ -1,4 +1,4 @@
-"""The detector in PyTorch against the package that it takes its weights from."""
+"""The detector in PyTorch against the package that its weights come from."""
 
 import hashlib
 import importlib.metadata
@@ -20,7 +20,7 @@ def ours():
 
 @pytest.fixture(scope="module")
 def package():
-    pytest.importorskip("tensorflow", reason="the reference needs the extra tensorflow")
+    pytest.importorskip("tensorflow", reason="the reference detector requires the extra tensorflow")
     return registry.load("faces.detectors", "mtcnn_package")()
 
 
@@ -30,19 +30,19 @@ def orl():
     return [read_image(path) for path in sorted(folder.rglob("*.pgm"))]
 
 
-def assert_same(found, expected):
+def assert_same_faces(found, expected):
     assert len(found) == len(expected)
-    for mine, theirs in zip(found, expected):
-        # a tie between two candidates that float32 rounds otherwise moves the box a little
-        assert np.abs(mine.box - theirs.box).max() < 2
-        assert np.abs(mine.landmarks - theirs.landmarks).max() < 1
-        assert mine.score == pytest.approx(theirs.score, abs=0.02)
+    for detection, reference in zip(found, expected):
+        # if float32 rounds a tie between two candidates differently, the box moves slightly
+        assert np.abs(detection.box - reference.box).max() < 2
+        assert np.abs(detection.landmarks - reference.landmarks).max() < 1
+        assert detection.score == pytest.approx(reference.score, abs=0.02)
 
 
 def test_same_faces_on_all_orl_images(ours, package, orl):
     assert len(orl) == 400
     for found, expected in zip(ours.detect(orl), package.detect(orl)):
-        assert_same(found, expected)
+        assert_same_faces(found, expected)
 
 
 @pytest.mark.lfw
@@ -63,29 +63,29 @@ def test_same_faces_on_lfw(ours, package, datasets):
 
 
 def test_several_faces_of_several_sizes(ours, package, orl):
-    """Four images side by side at different sizes in one image."""
+    """Four images at different sizes, side by side in one image."""
     canvas = np.full((400, 500, 3), 90, np.uint8)
     for image, (x, y, scale) in zip(orl[::40], [(10, 10, 1.0), (150, 20, 2.0), (350, 180, 1.4), (20, 230, 1.2)]):
         resized = cv2.resize(image, None, fx=scale, fy=scale)
         canvas[y : y + resized.shape[0], x : x + resized.shape[1]] = resized
     found, expected = ours.detect([canvas])[0], package.detect([canvas])[0]
     assert len(found) >= 3
-    assert_same(found, expected)
+    assert_same_faces(found, expected)
 
 
-def test_companions_in_a_batch_change_nothing(ours, orl):
-    together = ours.detect([*orl[:5], cv2.resize(orl[0], (200, 240))])
-    for image, found in zip(orl[:5], together):
-        alone = ours.detect([image])[0]
-        assert [d.score for d in found] == pytest.approx([d.score for d in alone], abs=1e-5)
+def test_result_does_not_depend_on_the_rest_of_the_batch(ours, orl):
+    batched = ours.detect([*orl[:5], cv2.resize(orl[0], (200, 240))])
+    for image, found in zip(orl[:5], batched):
+        single = ours.detect([image])[0]
+        assert [d.score for d in found] == pytest.approx([d.score for d in single], abs=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(11, 11, 3), (12, 40, 3), (120, 120, 3)])
-def test_nothing_is_found_in_nothing(ours, shape):
+def test_blank_images_have_no_faces(ours, shape):
     assert ours.detect([np.zeros(shape, np.uint8)]) == [[]]
 
 
-def test_suppression_by_a_plain_loop():
+def test_suppression_matches_a_plain_loop():
     random = np.random.default_rng(0)
     corners = random.uniform(0, 50, (60, 2))
     boxes = np.hstack([corners, corners + random.uniform(5, 30, (60, 2)), random.random((60, 1))])
@@ -93,8 +93,8 @@ def test_suppression_by_a_plain_loop():
     def overlap(a, b):
         width = min(a[2], b[2]) - max(a[0], b[0])
         height = min(a[3], b[3]) - max(a[1], b[1])
-        common = max(0, width) * max(0, height)
-        return common / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - common)
+        intersection = max(0, width) * max(0, height)
+        return intersection / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - intersection)
 
     expected = [a for a in boxes if not any(b[4] > a[4] and overlap(a, b) > 0.3 for b in boxes)]
     found = mtcnn.suppress(boxes, 0.3)
@@ -102,7 +102,7 @@ def test_suppression_by_a_plain_loop():
     assert (np.diff(found[:, 4]) <= 0).all()
 
 
-def test_weights_that_are_not_the_packages_are_never_unpickled(monkeypatch):
+def test_weights_with_a_wrong_checksum_are_never_unpickled(monkeypatch):
     monkeypatch.setitem(mtcnn.CHECKSUMS, "pnet", hashlib.sha256(b"other").hexdigest())
     monkeypatch.setattr(mtcnn.joblib, "load", lambda path: pytest.fail("unpickled"))
     with pytest.raises(ValueError, match=r"is not the file of mtcnn 1\.0\.0"):

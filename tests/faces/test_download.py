@@ -1,4 +1,4 @@
-"""Downloads over a bad line, from bad servers, from folders; archives that would write elsewhere."""
+"""Downloads over bad connections, from faulty servers and from folders; archives that would write elsewhere."""
 
 import hashlib
 import http.server
@@ -17,7 +17,7 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
 class Server(http.server.BaseHTTPRequestHandler):
-    """Serves CONTENT; ``behavior`` has one word for each request to come, then it behaves."""
+    """Serves CONTENT; ``behavior`` has one word per upcoming request, after that the server works normally."""
 
     behavior: list[str] = []  # noqa: RUF012
     requests: list[str] = []  # noqa: RUF012
@@ -59,40 +59,40 @@ def get(address, folder, **settings):
     return fetch([address], folder / "file.bin", SHA256, wait=0.01, **settings)
 
 
-def test_a_good_server(address, tmp_path):
+def test_good_server(address, tmp_path):
     assert get(address, tmp_path).read_bytes() == CONTENT
     assert [path.name for path in tmp_path.iterdir()] == ["file.bin"]
 
 
-def test_what_is_there_is_not_fetched_again(address, tmp_path):
+def test_existing_file_is_not_fetched_again(address, tmp_path):
     (tmp_path / "file.bin").write_bytes(CONTENT)
     get(address, tmp_path)
     assert Server.requests == []
 
 
-def test_a_file_that_is_there_but_wrong_is_replaced(address, tmp_path):
+def test_existing_file_with_wrong_content_is_replaced(address, tmp_path):
     (tmp_path / "file.bin").write_bytes(b"half")
     assert get(address, tmp_path).read_bytes() == CONTENT
 
 
-def test_a_server_that_closes_midway_is_asked_for_the_rest(address, tmp_path):
+def test_download_resumes_if_the_server_closes_midway(address, tmp_path):
     Server.behavior = ["closes", "closes"]
     assert get(address, tmp_path).read_bytes() == CONTENT
     third = len(CONTENT) // 3
     assert Server.requests[:2] == ["", f"bytes={third}-"]
 
 
-def test_a_server_that_knows_no_ranges_sends_all_again(address, tmp_path):
+def test_download_restarts_if_the_server_does_not_support_ranges(address, tmp_path):
     Server.behavior = ["closes", "no ranges"]
     assert get(address, tmp_path).read_bytes() == CONTENT
 
 
-def test_errors_that_pass(address, tmp_path):
+def test_temporary_errors_are_retried(address, tmp_path):
     Server.behavior = ["500", "500"]
     assert get(address, tmp_path).read_bytes() == CONTENT
 
 
-def test_what_is_unfinished_looks_unfinished_and_is_gone_on_with(address, tmp_path):
+def test_partial_download_has_its_own_name_and_is_resumed(address, tmp_path):
     Server.behavior = ["closes"]
     with pytest.raises(DownloadError, match="the server closed the connection after"):
         get(address, tmp_path, tries=1)
@@ -104,7 +104,7 @@ def test_what_is_unfinished_looks_unfinished_and_is_gone_on_with(address, tmp_pa
 @pytest.mark.parametrize(
     ("kind", "message"), [("500", "500"), ("404", "404"), ("html", "web page"), ("wrong", "SHA-256 is")]
 )
-def test_a_server_that_will_not_do(address, tmp_path, kind, message):
+def test_unusable_server_is_reported(address, tmp_path, kind, message):
     Server.behavior = [kind] * 10
     with pytest.raises(DownloadError, match=message) as error:
         get(address, tmp_path)
@@ -113,12 +113,12 @@ def test_a_server_that_will_not_do(address, tmp_path, kind, message):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_next_address_is_tried(address, tmp_path):
+def test_next_address_is_tried(address, tmp_path):
     Server.behavior = ["404"]
     assert fetch([address, address], tmp_path / "file.bin", SHA256, wait=0.01).read_bytes() == CONTENT
 
 
-def test_folders_and_file_addresses(tmp_path):
+def test_mirror_folders_and_file_urls(tmp_path):
     mirror = tmp_path / "mirror"
     mirror.mkdir()
     (mirror / "file.bin").write_bytes(CONTENT)
@@ -129,24 +129,24 @@ def test_folders_and_file_addresses(tmp_path):
         get((mirror / "other.bin").as_uri(), tmp_path / "c")
 
 
-def archive(path, *members, content=b"x"):
-    with tarfile.open(path, "w:gz") as opened:
+def make_archive(path, *members, content=b"x"):
+    with tarfile.open(path, "w:gz") as output:
         for member in members:
             if isinstance(member, str):
                 member = tarfile.TarInfo(member)
             member.size = len(content) if member.isreg() else 0
-            opened.addfile(member, io.BytesIO(content) if member.isreg() else None)
+            output.addfile(member, io.BytesIO(content) if member.isreg() else None)
     return path
 
 
-def link(name, target, kind):
+def make_link(name, target, kind):
     member = tarfile.TarInfo(name)
     member.type, member.linkname = kind, target
     return member
 
 
-def test_a_good_archive(tmp_path):
-    extract(archive(tmp_path / "a.tgz", "lfw/Anna/1.jpg"), tmp_path / "out")
+def test_good_archive(tmp_path):
+    extract(make_archive(tmp_path / "a.tgz", "lfw/Anna/1.jpg"), tmp_path / "out")
     assert (tmp_path / "out/lfw/Anna/1.jpg").read_bytes() == b"x"
 
 
@@ -156,19 +156,19 @@ def test_a_good_archive(tmp_path):
         "../outside",
         "lfw/../../outside",
         "/tmp/triplet-distillation-outside",
-        link("lfw/link", "/etc/passwd", tarfile.SYMTYPE),
-        link("lfw/link", "../../outside", tarfile.SYMTYPE),
-        link("lfw/link", "../outside", tarfile.LNKTYPE),
-        link("lfw/device", "", tarfile.CHRTYPE),
-        link("lfw/pipe", "", tarfile.FIFOTYPE),
+        make_link("lfw/link", "/etc/passwd", tarfile.SYMTYPE),
+        make_link("lfw/link", "../../outside", tarfile.SYMTYPE),
+        make_link("lfw/link", "../outside", tarfile.LNKTYPE),
+        make_link("lfw/device", "", tarfile.CHRTYPE),
+        make_link("lfw/pipe", "", tarfile.FIFOTYPE),
     ],
     ids=lambda member: member if isinstance(member, str) else f"{member.name} to {member.linkname}",
 )
-def test_an_archive_that_would_reach_outside(tmp_path, member):
+def test_archive_members_cannot_escape_the_folder(tmp_path, member):
     out = tmp_path / "a" / "out"
     absolute = isinstance(member, str) and member.startswith("/")
-    hostile = archive(tmp_path / "a.tgz", "lfw/good.jpg", member)
-    if absolute:  # the leading slash is taken off, and the file lands inside
+    hostile = make_archive(tmp_path / "a.tgz", "lfw/good.jpg", member)
+    if absolute:  # the leading slash is stripped, and the file ends up inside
         extract(hostile, out)
         assert not os.path.lexists(member)
     else:
@@ -179,10 +179,10 @@ def test_an_archive_that_would_reach_outside(tmp_path, member):
     assert outside == {hostile}
 
 
-@pytest.mark.parametrize("share", [0, 2, 5, 9])
-def test_a_truncated_archive(tmp_path, share):
-    whole = archive(tmp_path / "a.tgz", *(f"lfw/{n}.jpg" for n in range(50)), content=os.urandom(5000))
-    content = whole.read_bytes()
-    whole.write_bytes(content[: len(content) * share // 10])
+@pytest.mark.parametrize("tenths", [0, 2, 5, 9])
+def test_truncated_archive_is_rejected(tmp_path, tenths):
+    truncated = make_archive(tmp_path / "a.tgz", *(f"lfw/{n}.jpg" for n in range(50)), content=os.urandom(5000))
+    content = truncated.read_bytes()
+    truncated.write_bytes(content[: len(content) * tenths // 10])
     with pytest.raises(ArchiveError, match="cannot be read to its end"):
-        extract(whole, tmp_path / "out")
+        extract(truncated, tmp_path / "out")

@@ -1,4 +1,4 @@
-"""Exported packs hold the store's bytes, and a difference in what mxnet reads is named."""
+"""Exported packs contain the store's bytes, and a difference in what MXNet reads is reported."""
 
 import hashlib
 
@@ -12,11 +12,11 @@ from triplet_distillation.files import read_json, write_table
 
 @pytest.fixture
 def exported(tmp_path):
-    """A store whose identities are not in order and have a gap, its pack, and the pack's listing."""
+    """A store whose identities are unordered and have a gap, its pack, and the pack's listing."""
     faces = make_faces(4, 3)
-    mixed = [face._replace(label=face.label * 2) for face in (*faces[6:], *faces[:6])]
-    mixed[1] = mixed[1]._replace(detection_status=store.NO_FACE)
-    store.write(tmp_path / "s.arrow", mixed, {})
+    shuffled = [face._replace(label=face.label * 2) for face in (*faces[6:], *faces[:6])]
+    shuffled[1] = shuffled[1]._replace(detection_status=store.NO_FACE)
+    store.write(tmp_path / "s.arrow", shuffled, {})
     export.export_training_pack(tmp_path / "s.arrow", tmp_path / "pack")
     pack = insightface.TrainingPack(tmp_path / "pack")
     rows = []
@@ -25,24 +25,24 @@ def exported(tmp_path):
         digest = hashlib.sha256(content).hexdigest() if content else ""
         rows.append([number, labels[0], labels[1] if len(labels) > 1 else None, digest, "112x112x3" if content else ""])
     listing = pd.DataFrame(rows, columns=["record", "label", "second_label", "sha256", "shape"])
-    return tmp_path, mixed, listing
+    return tmp_path, shuffled, listing
 
 
-def check(folder, listing):
+def run_check(folder, listing):
     write_table(folder / "listing.csv", listing)
     export.check_training_pack(folder / "s.arrow", folder / "listing.csv", folder / "check.json")
     return read_json(folder / "check.json")
 
 
-def test_a_pack_has_the_stores_bytes_identity_by_identity(exported):
+def test_pack_has_the_stores_bytes_grouped_by_identity(exported):
     folder, faces, listing = exported
     pack = insightface.TrainingPack(folder / "pack")
     expected = [
         face.image for label in (0, 2, 4, 6) for face in faces if face.label == label and face.detection_status == 0
     ]
     assert [pack.record(number).content for number in pack.images] == expected
-    assert [len(each) for each in pack.identity_ranges()] == [3, 3, 2, 3]
-    assert check(folder, listing) == {"faces": 11, "identities": 4, "equal": True}
+    assert [len(images) for images in pack.identity_ranges()] == [3, 3, 2, 3]
+    assert run_check(folder, listing) == {"faces": 11, "identities": 4, "equal": True}
 
 
 @pytest.mark.parametrize(
@@ -55,8 +55,8 @@ def test_a_pack_has_the_stores_bytes_identity_by_identity(exported):
         (0, "label", 11, "record 0"),
     ],
 )
-def test_a_difference_is_named(exported, record, column, value, message):
+def test_difference_is_reported(exported, record, column, value, message):
     folder, _, listing = exported
     listing.loc[record, column] = value
     with pytest.raises(ValueError, match=message):
-        check(folder, listing)
+        run_check(folder, listing)

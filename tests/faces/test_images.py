@@ -22,30 +22,30 @@ def save(path, image, **settings):
     return path
 
 
-@pytest.mark.parametrize("ending", ["png", "bmp", "ppm", "tiff"])
-def test_lossless_formats_keep_every_pixel(tmp_path, ending):
-    found = read_image(save(tmp_path / f"a.{ending}", Image.fromarray(SMOOTH)))
-    assert np.array_equal(found, SMOOTH)
+@pytest.mark.parametrize("suffix", ["png", "bmp", "ppm", "tiff"])
+def test_lossless_formats_keep_every_pixel(tmp_path, suffix):
+    pixels = read_image(save(tmp_path / f"a.{suffix}", Image.fromarray(SMOOTH)))
+    assert np.array_equal(pixels, SMOOTH)
 
 
-@pytest.mark.parametrize(("ending", "settings"), [("jpg", {"quality": 95}), ("webp", {"quality": 95})])
-def test_lossy_formats_are_close(tmp_path, ending, settings):
-    found = read_image(save(tmp_path / f"a.{ending}", Image.fromarray(SMOOTH), **settings))
-    assert np.abs(found.astype(int) - SMOOTH).mean() < 3
+@pytest.mark.parametrize(("suffix", "settings"), [("jpg", {"quality": 95}), ("webp", {"quality": 95})])
+def test_lossy_formats_are_close(tmp_path, suffix, settings):
+    pixels = read_image(save(tmp_path / f"a.{suffix}", Image.fromarray(SMOOTH), **settings))
+    assert np.abs(pixels.astype(int) - SMOOTH).mean() < 3
 
 
-def test_heic_as_telephones_write_it(tmp_path):
-    pytest.importorskip("pillow_heif", reason="HEIC needs pillow-heif")
-    found = read_image(save(tmp_path / "a.heic", Image.fromarray(SMOOTH), quality=95))
-    assert np.abs(found.astype(int) - SMOOTH).mean() < 4
+def test_heic_as_written_by_phones(tmp_path):
+    pytest.importorskip("pillow_heif", reason="HEIC requires pillow-heif")
+    pixels = read_image(save(tmp_path / "a.heic", Image.fromarray(SMOOTH), quality=95))
+    assert np.abs(pixels.astype(int) - SMOOTH).mean() < 4
 
 
-def test_the_exif_rotation_is_honored(tmp_path):
+def test_exif_rotation_is_applied(tmp_path):
     exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned a quarter clockwise
-    found = read_image(save(tmp_path / "a.jpg", Image.fromarray(SMOOTH), exif=exif, quality=95))
-    assert found.shape == (40, 60, 3)
-    assert np.abs(found.astype(int) - np.rot90(SMOOTH, -1)).mean() < 3
+    exif[0x0112] = 6  # rotate by a quarter turn clockwise
+    pixels = read_image(save(tmp_path / "a.jpg", Image.fromarray(SMOOTH), exif=exif, quality=95))
+    assert pixels.shape == (40, 60, 3)
+    assert np.abs(pixels.astype(int) - np.rot90(SMOOTH, -1)).mean() < 3
 
 
 def test_gray_rgba_palette_sixteen_bit_and_cmyk_become_rgb(tmp_path):
@@ -57,8 +57,8 @@ def test_gray_rgba_palette_sixteen_bit_and_cmyk_become_rgb(tmp_path):
     sixteen = Image.fromarray(SMOOTH[:, :, 0].astype(np.uint16) * 257)
     assert np.array_equal(read_image(save(tmp_path / "d.png", sixteen))[:, :, 0], SMOOTH[:, :, 0])
     cmyk = Image.fromarray(SMOOTH).convert("CMYK")
-    found = read_image(save(tmp_path / "e.jpg", cmyk, quality=95))
-    assert np.abs(found.astype(int) - SMOOTH).mean() < 4
+    pixels = read_image(save(tmp_path / "e.jpg", cmyk, quality=95))
+    assert np.abs(pixels.astype(int) - SMOOTH).mean() < 4
     palette = Image.fromarray(SMOOTH).quantize(16)
     expected = np.asarray(palette.convert("RGB"))
     assert np.array_equal(read_image(save(tmp_path / "f.png", palette)), expected)
@@ -90,33 +90,33 @@ def huge_png() -> bytes:
         (huge_png(), r"30000×30000|[Dd]ecompression bomb"),
         (b"\x89PNG\r\n\x1a\n", "not an image|cannot be decoded"),
     ],
-    ids=["empty", "text", "half", "no end", "huge", "header only"],
+    ids=["empty", "text", "half", "missing end", "huge", "header only"],
 )
-def test_what_cannot_be_read_is_told(tmp_path, content, message):
+def test_unreadable_files_are_rejected_with_the_reason(tmp_path, content, message):
     (tmp_path / "a.jpg").write_bytes(content)
     with pytest.raises(ValueError, match=message):
         read_image(tmp_path / "a.jpg")
 
 
-def test_heic_that_cannot_be_read_names_the_package(tmp_path):
+def test_unreadable_heic_names_the_package(tmp_path):
     (tmp_path / "a.heic").write_bytes(b"this is text")
     with pytest.raises(ValueError, match="HEIC needs the package pillow-heif"):
         read_image(tmp_path / "a.heic")
 
 
-def test_a_folder_where_a_file_should_be(tmp_path):
+def test_folder_instead_of_a_file(tmp_path):
     (tmp_path / "a.jpg").mkdir()
     with pytest.raises(OSError, match="directory"):
         read_image(tmp_path / "a.jpg")
 
 
-@pytest.mark.skipif(not hasattr(os, "seteuid"), reason="there are no Unix permissions here")
-def test_a_file_without_permission(tmp_path):
+@pytest.mark.skipif(not hasattr(os, "seteuid"), reason="requires Unix permissions")
+def test_file_without_read_permission(tmp_path):
     path = save(tmp_path / "a.png", Image.fromarray(SMOOTH))
     path.chmod(0)
     user = os.geteuid()
     if user == 0:
-        os.seteuid(65534)  # root reads everything, nobody does not
+        os.seteuid(65534)  # root can read every file, the user `nobody` cannot
     try:
         with pytest.raises(PermissionError):
             read_image(path)

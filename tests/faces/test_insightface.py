@@ -1,4 +1,4 @@
-"""InsightFace's packs: real ones to the byte, our own written and read back, broken and hostile ones refused."""
+"""InsightFace packs: real ones match byte for byte, our own are read back, broken and hostile ones are rejected."""
 
 import hashlib
 import os
@@ -21,7 +21,7 @@ def pack(tmp_path):
     return tmp_path / "pack"
 
 
-def test_what_is_written_is_read(pack):
+def test_training_pack_round_trip(pack):
     opened = TrainingPack(pack)
     assert opened.images == range(1, 6)
     assert opened.identities == range(6, 9)
@@ -30,7 +30,7 @@ def test_what_is_written_is_read(pack):
     assert (pack / "property").read_text() == "3,112,112\n"
 
 
-def test_layout_of_a_record_by_hand(pack):
+def test_record_layout(pack):
     content = (pack / "train.rec").read_bytes()
     offset = int((pack / "train.idx").read_text().splitlines()[1].split()[1])
     magic, length = struct.unpack_from("<II", content, offset)
@@ -40,16 +40,16 @@ def test_layout_of_a_record_by_hand(pack):
     assert content[offset + 32 : offset + 40] == b"first\0\0\0"
 
 
-@pytest.mark.parametrize("at", [0, 1, 4, 8, 9])
-def test_an_image_that_contains_the_magic_number(tmp_path, at):
-    image = b"a" * at + insightface.MAGIC_BYTES + b"bcd" + insightface.MAGIC_BYTES * 2 + b"e"
+@pytest.mark.parametrize("position", [0, 1, 4, 8, 9])
+def test_image_that_contains_the_magic_number(tmp_path, position):
+    image = b"a" * position + insightface.MAGIC_BYTES + b"bcd" + insightface.MAGIC_BYTES * 2 + b"e"
     insightface.write_training_pack(tmp_path, [(0, image), (0, b"next")])
     opened = TrainingPack(tmp_path)
     assert opened.record(1).content == image
     assert opened.record(2).content == b"next"
 
 
-def test_identities_must_be_together(tmp_path):
+def test_identities_must_be_contiguous(tmp_path):
     with pytest.raises(ValueError, match="sort the faces by label"):
         insightface.write_training_pack(tmp_path, [(0, b"a"), (1, b"b"), (0, b"c")])
     with pytest.raises(ValueError, match="no faces"):
@@ -57,7 +57,7 @@ def test_identities_must_be_together(tmp_path):
     assert not (tmp_path / "train.rec").exists()
 
 
-def test_a_truncated_pack_names_the_record(pack):
+def test_truncated_pack_names_the_record(pack):
     content = (pack / "train.rec").read_bytes()
     offset = int((pack / "train.idx").read_text().splitlines()[4].split()[1])
     (pack / "train.rec").write_bytes(content[: offset + 12])
@@ -69,7 +69,7 @@ def test_a_truncated_pack_names_the_record(pack):
         opened.record(5)
 
 
-def test_an_index_of_another_pack(pack):
+def test_index_of_another_pack_is_rejected(pack):
     lines = (pack / "train.idx").read_text().splitlines()
     lines[2] = "2\t44"
     (pack / "train.idx").write_text("\n".join(lines))
@@ -81,36 +81,36 @@ def test_an_index_of_another_pack(pack):
     ("index", "message"),
     [("0\t0\n1\t60\n", "lists 2 records"), ("0\t0\n0\t4\n", "each once"), ("what\tis this\n", "not a table")],
 )
-def test_an_index_that_is_none(pack, index, message):
+def test_invalid_index_is_rejected(pack, index, message):
     (pack / "train.idx").write_text(index)
     with pytest.raises(PackError, match=message):
         TrainingPack(pack)
 
 
 @pytest.mark.parametrize("name", ["train.rec", "train.idx", "property"])
-def test_a_missing_file(pack, name):
+def test_missing_file_is_reported(pack, name):
     (pack / name).unlink()
     with pytest.raises(PackError, match=f"{name} is missing"):
         TrainingPack(pack)
 
 
-def test_an_empty_pack(pack):
+def test_empty_pack_is_rejected(pack):
     (pack / "train.rec").write_bytes(b"")
     with pytest.raises(PackError, match="is empty"):
         TrainingPack(pack)
 
 
-def test_verification_pack_written_and_read(tmp_path):
+def test_verification_pack_round_trip(tmp_path):
     images = [bytes([number]) * 9 for number in range(6)]
     insightface.write_verification_pack(tmp_path / "v.bin", images, [True, False, np.bool_(True)])
-    found, same = read_verification_pack(tmp_path / "v.bin")
-    assert found == images
+    loaded, same = read_verification_pack(tmp_path / "v.bin")
+    assert loaded == images
     assert same.tolist() == [True, False, True]
     with pytest.raises(ValueError, match="5 images for 3 pairs"):
         insightface.write_verification_pack(tmp_path / "v.bin", images[:5], [True] * 3)
 
 
-def test_a_pack_of_numpy_arrays(tmp_path):
+def test_verification_pack_of_numpy_arrays(tmp_path):
     images = [np.frombuffer(b"abc", np.uint8), np.frombuffer(b"defg", np.uint8)]
     (tmp_path / "v.bin").write_bytes(pickle.dumps((images, np.array([True])), protocol=2))
     assert read_verification_pack(tmp_path / "v.bin")[0] == [b"abc", b"defg"]
@@ -124,7 +124,7 @@ class _Call:
         return self.call
 
 
-def test_a_pickle_that_calls_something_is_refused_by_name(tmp_path):
+def test_pickle_that_calls_a_function_is_rejected_by_name(tmp_path):
     ran = tmp_path / "ran"
     (tmp_path / "v.bin").write_bytes(pickle.dumps(([_Call(os.system, f"touch {ran}")], [True])))
     with pytest.raises(PackError, match=r"(posix|nt)\.system"):
@@ -132,7 +132,7 @@ def test_a_pickle_that_calls_something_is_refused_by_name(tmp_path):
     assert not ran.exists()
 
 
-def test_a_pickle_of_objects_in_an_array_is_refused(tmp_path):
+def test_pickle_of_objects_in_an_array_is_rejected(tmp_path):
     ran = tmp_path / "ran"
     evil = np.array([_Call(os.system, f"touch {ran}")], dtype=object)
     (tmp_path / "v.bin").write_bytes(pickle.dumps(([evil], [True])))
@@ -141,8 +141,8 @@ def test_a_pickle_of_objects_in_an_array_is_refused(tmp_path):
     assert not ran.exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"no pickle", pickle.dumps([1, 2, 3]), pickle.dumps(([b"a"], [True]))])
-def test_what_is_no_verification_pack(tmp_path, content):
+@pytest.mark.parametrize("content", [b"", b"not a pickle", pickle.dumps([1, 2, 3]), pickle.dumps(([b"a"], [True]))])
+def test_invalid_verification_pack_is_rejected(tmp_path, content):
     (tmp_path / "v.bin").write_bytes(content)
     with pytest.raises(PackError, match=r"v\.bin"):
         read_verification_pack(tmp_path / "v.bin")
@@ -155,7 +155,7 @@ def test_folds_of_a_verification_pack():
 
 
 @pytest.mark.lfw
-def test_a_pack_made_with_mxnet_to_the_byte(datasets):
+def test_pack_made_with_mxnet_matches_byte_for_byte(datasets):
     folder = datasets / "packs/faces_lfw_112x112"
     opened = TrainingPack(folder)
     manifest = pd.read_csv(folder / "train.manifest.csv")
@@ -171,7 +171,7 @@ def test_a_pack_made_with_mxnet_to_the_byte(datasets):
 
 
 @pytest.mark.lfw
-def test_verification_packs_by_others(datasets):
+def test_third_party_verification_packs(datasets):
     images, same = read_verification_pack(datasets / "packs/faces_lfw_112x112/lfw.bin")
     assert (len(images), len(same), int(same.sum())) == (2400, 1200, 600)
     images, same = read_verification_pack(datasets / "packs/small_lfw.bin")
@@ -180,12 +180,12 @@ def test_verification_packs_by_others(datasets):
 
 
 @pytest.mark.lfw
-def test_our_own_copy_of_the_pack_is_the_packs_bytes(datasets, tmp_path):
-    """Written from its own content, the pack comes out as mxnet wrote it."""
+def test_rewritten_pack_is_identical(datasets, tmp_path):
+    """Written again from its own content, the pack is identical to what MXNet wrote."""
     folder = datasets / "packs/faces_lfw_112x112"
     opened = TrainingPack(folder)
     faces = ((int(opened.record(n).labels[0]), opened.record(n).content) for n in opened.images)
     insightface.write_training_pack(tmp_path, faces)
-    copied = TrainingPack(tmp_path)
-    assert copied.identity_ranges() == opened.identity_ranges()
+    rewritten = TrainingPack(tmp_path)
+    assert rewritten.identity_ranges() == opened.identity_ranges()
     assert (tmp_path / "train.rec").read_bytes() == (folder / "train.rec").read_bytes()

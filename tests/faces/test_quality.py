@@ -1,9 +1,9 @@
-"""Doubles, near-doubles, lonely and doubled people are found; nothing else is."""
+"""Duplicates, near-duplicates, and identities with one image or on both sides are found, and nothing else."""
 
 import cv2
 import numpy as np
 import pytest
-from conftest import encoded, make_faces
+from conftest import encode_png, make_faces
 
 from triplet_distillation.faces import quality, store
 
@@ -12,19 +12,19 @@ def changed(face, **changes):
     return face._replace(**changes)
 
 
-def brighter(face):
+def brightened(face):
     pixels = cv2.imdecode(np.frombuffer(face.image, np.uint8), cv2.IMREAD_COLOR_RGB)
-    return changed(face, image=encoded(np.clip(pixels.astype(int) + 12, 0, 255).astype(np.uint8)))
+    return changed(face, image=encode_png(np.clip(pixels.astype(int) + 12, 0, 255).astype(np.uint8)))
 
 
 @pytest.fixture
 def stores(tmp_path):
-    """Training: p0 … p3; test: p4, p5, with a brighter copy of a training face, and p0 under its own name."""
+    """Training: p0 … p3 and a duplicate. Test: p4, p5, a brighter copy of a training face, and another face of p0."""
     faces = make_faces(6, 3)
     training = [*faces[:12], changed(faces[0], source="copy.png")]
-    copy = changed(brighter(faces[7]), label=4, identity="p4", source="near.png", score=0.1)
-    again = changed(make_faces(1, 1, seed=9)[0], label=6)
-    test = [*faces[12:], copy, again]
+    near_duplicate = changed(brightened(faces[7]), label=4, identity="p4", source="near.png", score=0.1)
+    common_identity = changed(make_faces(1, 1, seed=9)[0], label=6)
+    test = [*faces[12:], near_duplicate, common_identity]
     store.write(tmp_path / "training.arrow", training, {})
     store.write(tmp_path / "test.arrow", test, {})
     return store.FaceStore(tmp_path / "training.arrow"), store.FaceStore(tmp_path / "test.arrow")
@@ -35,20 +35,22 @@ def test_same_bytes(stores):
     assert quality.same_bytes(stores[1]) == []
 
 
-def test_across_the_split(stores):
+def test_problems_across_the_split(stores):
     training, test = stores
-    found = quality.compare_sides(quality.split_side(training, np.arange(13)), quality.split_side(test, np.arange(8)))
-    assert found.near_duplicates.tolist() == [[7, 6]]
-    assert found.identities_in_both == ["p0"]
+    problems = quality.compare_sides(
+        quality.split_side(training, np.arange(13)), quality.split_side(test, np.arange(8))
+    )
+    assert problems.near_duplicates.tolist() == [[7, 6]]
+    assert problems.identities_in_both == ["p0"]
 
 
 def test_near_duplicates_against_all_pairs():
     random = np.random.default_rng(0)
     first = random.integers(0, 2**32, (40, 8), dtype=np.uint32)
     second = np.concatenate([first[:20], random.integers(0, 2**32, (20, 8), dtype=np.uint32)])
-    for place in range(20):  # flip 0 … 12 bits, anywhere
-        for bit in random.choice(256, place % 13, replace=False):
-            second[place, bit // 32] ^= np.uint32(1 << int(bit % 32))
+    for index in range(20):  # flip 0 … 12 bits, anywhere
+        for bit in random.choice(256, index % 13, replace=False):
+            second[index, bit // 32] ^= np.uint32(1 << int(bit % 32))
     expected = [
         [i, j]
         for i in range(40)
@@ -59,6 +61,6 @@ def test_near_duplicates_against_all_pairs():
     assert len(expected) >= 8
 
 
-def test_lonely_identities_and_the_lowest_confidence(stores):
+def test_identities_with_one_image_and_the_lowest_confidence(stores):
     assert quality.identities_with_one_image(stores[1]) == 1
     assert quality.lowest_confidence(stores[1], 2)[0] == 6

@@ -1,4 +1,4 @@
-"""Every source ends as images or aligned faces with names, and says what is wrong with its input."""
+"""Every source provides images or aligned faces with identities, and reports what is wrong with its input."""
 
 import os
 import tarfile
@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import encoded, make_faces
+from conftest import encode_png, make_faces
 
 from triplet_distillation.faces import insightface, pairs
 from triplet_distillation.faces.acquire import acquire, open_source
@@ -15,16 +15,16 @@ from triplet_distillation.faces.align import copy_aligned_faces
 from triplet_distillation.faces.store import FaceStore
 from triplet_distillation.files import read_table, write_table
 
-NOWHERE = {"folder": "downloads", "mirror": ""}
+DOWNLOADS = {"folder": "downloads", "mirror": ""}
 
 
 @pytest.fixture
 def lfw(tmp_path):
-    """A small LFW in the published layout: two folds of one genuine and one impostor pair."""
+    """A small LFW in the published layout: two folds, each with one genuine and one impostor pair."""
     names = {"Anna_B": 2, "Carl_D": 3, "Eve": 1}
     with tarfile.open(tmp_path / "lfw.tgz", "w:gz") as archive:
-        for name, number in names.items():
-            for index in range(1, number + 1):
+        for name, count in names.items():
+            for index in range(1, count + 1):
                 path = tmp_path / f"{name}_{index:04d}.jpg"
                 cv2.imwrite(str(path), np.full((25, 25, 3), index, np.uint8))
                 archive.add(path, f"lfw/{name}/{path.name}")
@@ -39,7 +39,7 @@ def lfw(tmp_path):
 
 
 def test_lfw_images_and_pairs(lfw, tmp_path):
-    manifest, origin = acquire(lfw, tmp_path / "out", NOWHERE)
+    manifest, origin = acquire(lfw, tmp_path / "out", DOWNLOADS)
     assert manifest.identity.tolist() == ["Anna_B"] * 2 + ["Carl_D"] * 3 + ["Eve"]
     assert set(origin["files"]) == {"lfw.tgz", "pairs.txt"}
     table = open_source(lfw).pairs(tmp_path / "out")
@@ -49,26 +49,26 @@ def test_lfw_images_and_pairs(lfw, tmp_path):
     assert rows[["a", "b"]].to_numpy().tolist() == [[2, 4], [3, 1]]
 
 
-def test_lfw_archive_with_another_checksum(lfw, tmp_path):
+def test_lfw_archive_with_a_wrong_checksum_is_rejected(lfw, tmp_path):
     with pytest.raises(ValueError, match="has the SHA-256"):
-        acquire(lfw | {"archive_sha256": "0" * 64}, tmp_path / "out", NOWHERE)
+        acquire(lfw | {"archive_sha256": "0" * 64}, tmp_path / "out", DOWNLOADS)
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("variant", ["deepfunneled", "funnelled"])
-def test_lfw_variants_without_an_address(variant):
+def test_lfw_variants_without_an_address_are_rejected(variant):
     with pytest.raises(ValueError, match="deepfunneled"):
         open_source({"source": "lfw", "variant": variant})
 
 
-def test_lfw_line_that_is_no_pair(lfw, tmp_path):
-    acquire(lfw, tmp_path / "out", NOWHERE)
+def test_invalid_line_in_lfw_pairs_is_reported(lfw, tmp_path):
+    acquire(lfw, tmp_path / "out", DOWNLOADS)
     (tmp_path / "out/pairs.txt").write_text("1\t1\nAnna_B\t1\t2\nAnna_B\n")
     with pytest.raises(ValueError, match="line 3"):
         open_source(lfw).pairs(tmp_path / "out")
 
 
-def test_pairs_of_a_missing_photograph_and_a_missing_fold():
+def test_pairs_with_a_missing_image_or_fold_are_rejected():
     named = pd.DataFrame({"a": ["x"], "b": ["gone"], "same": [True], "fold": [1]})
     with pytest.raises(ValueError, match="'gone'"):
         pairs.published_pairs(named, np.array(["x", "y"]), [])
@@ -76,43 +76,43 @@ def test_pairs_of_a_missing_photograph_and_a_missing_fold():
         pairs.published_pairs(named, np.array(["x", "y"]), [7])
 
 
-def test_a_folder_of_photographs(tmp_path):
+def test_folder_of_images(tmp_path):
     images = tmp_path / "mine"
     for name in ("Zoë/b.PNG", "Zoë/a.jpg", "Bo/1.bmp", "Bo/.hidden.jpg", "Bo/notes.txt"):
         (images / name).parent.mkdir(parents=True, exist_ok=True)
         (images / name).write_bytes(b"x")
     (images / "Bo/folder.jpg").mkdir()
-    manifest, _ = acquire({"source": "folder", "path": str(images)}, tmp_path / "out", NOWHERE)
+    manifest, _ = acquire({"source": "folder", "path": str(images)}, tmp_path / "out", DOWNLOADS)
     assert manifest.path.tolist() == ["Bo/1.bmp", "Zoë/a.jpg", "Zoë/b.PNG"]
     assert manifest.identity.tolist() == ["Bo", "Zoë", "Zoë"]
     assert (images / "Bo/1.bmp").read_bytes() == b"x"
 
 
-def test_names_that_are_no_utf8_or_very_long(tmp_path):
-    person = tmp_path / "mine" / "b"
-    person.mkdir(parents=True)
-    (person / os.fsdecode(b"caf\xe9.jpg")).write_bytes(b"x")
-    (person / ("n" * 251 + ".jpg")).write_bytes(b"y")
-    manifest, _ = acquire({"source": "folder", "path": str(tmp_path / "mine")}, tmp_path / "out", NOWHERE)
+def test_file_names_that_are_not_utf8_or_very_long(tmp_path):
+    identity = tmp_path / "mine" / "b"
+    identity.mkdir(parents=True)
+    (identity / os.fsdecode(b"caf\xe9.jpg")).write_bytes(b"x")
+    (identity / ("n" * 251 + ".jpg")).write_bytes(b"y")
+    manifest, _ = acquire({"source": "folder", "path": str(tmp_path / "mine")}, tmp_path / "out", DOWNLOADS)
     assert manifest.path.tolist() == ["b/caf\\xe9.jpg", "b/" + "n" * 251 + ".jpg"]
     assert (tmp_path / "out" / manifest.path[0]).read_bytes() == b"x"
     write_table(tmp_path / "manifest.csv", manifest)
     assert read_table(tmp_path / "manifest.csv").path.tolist() == manifest.path.tolist()
 
 
-def test_a_folder_that_is_not_there_or_empty(tmp_path):
+def test_missing_or_empty_folder_is_rejected(tmp_path):
     with pytest.raises(NotADirectoryError, match="nowhere"):
-        acquire({"source": "folder", "path": str(tmp_path / "nowhere")}, tmp_path / "out", NOWHERE)
+        acquire({"source": "folder", "path": str(tmp_path / "nowhere")}, tmp_path / "out", DOWNLOADS)
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="one subfolder per identity"):
-        acquire({"source": "folder", "path": str(tmp_path / "empty")}, tmp_path / "out", NOWHERE)
+        acquire({"source": "folder", "path": str(tmp_path / "empty")}, tmp_path / "out", DOWNLOADS)
 
 
 def test_packs_become_stores_byte_for_byte(tmp_path):
     faces = make_faces(3, 2)
     insightface.write_training_pack(tmp_path / "pack", ((face.label, face.image) for face in faces))
     settings = {"source": "insightface_training", "path": str(tmp_path / "pack")}
-    _, origin = acquire(settings, tmp_path / "out", NOWHERE)
+    _, origin = acquire(settings, tmp_path / "out", DOWNLOADS)
     assert len(origin["files"]["train.rec"]) == 64
     outcomes = copy_aligned_faces(open_source(settings).faces(tmp_path / "out"), origin, tmp_path / "s.arrow")
     store = FaceStore(tmp_path / "s.arrow")
@@ -125,7 +125,7 @@ def test_verification_packs_have_pairs(tmp_path):
     images = [face.image for face in make_faces(4, 1)]
     insightface.write_verification_pack(tmp_path / "v.bin", images, [True, False])
     settings = {"source": "insightface_verification", "path": str(tmp_path / "v.bin"), "folds": 2}
-    _, origin = acquire(settings, tmp_path / "out", NOWHERE)
+    _, origin = acquire(settings, tmp_path / "out", DOWNLOADS)
     source = open_source(settings)
     copy_aligned_faces(source.faces(tmp_path / "out"), origin, tmp_path / "s.arrow")
     names = FaceStore(tmp_path / "s.arrow").column("source").astype(str)
@@ -133,29 +133,29 @@ def test_verification_packs_have_pairs(tmp_path):
     assert table[["a", "b", "same", "fold"]].to_numpy().tolist() == [[0, 1, True, 1], [2, 3, False, 2]]
 
 
-def test_a_face_of_another_size_is_listed_not_stored(tmp_path):
-    images = [make_faces(1, 1)[0].image, encoded(np.zeros((40, 50, 3), np.uint8)), b"no picture", b""]
+def test_face_of_a_wrong_size_is_listed_but_not_stored(tmp_path):
+    images = [make_faces(1, 1)[0].image, encode_png(np.zeros((40, 50, 3), np.uint8)), b"plain text", b""]
     insightface.write_verification_pack(tmp_path / "v.bin", images, [True, False])
     settings = {"source": "insightface_verification", "path": str(tmp_path / "v.bin")}
-    acquire(settings, tmp_path / "out", NOWHERE)
+    acquire(settings, tmp_path / "out", DOWNLOADS)
     outcomes = copy_aligned_faces(open_source(settings).faces(tmp_path / "out"), {}, tmp_path / "s.arrow")
     assert outcomes.outcome.tolist() == ["one face", "unreadable", "unreadable", "unreadable"]
     assert outcomes.reason.tolist()[1:] == ["is 50×40, not 112×112", "cannot be decoded", "cannot be decoded"]
 
 
-def make_image(path, value=0):
+def make_image(path, gray=0):
     path.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(path), np.full((25, 25, 3), value, np.uint8))
+    cv2.imwrite(str(path), np.full((25, 25, 3), gray, np.uint8))
 
 
 def test_cfp_in_both_protocols(tmp_path):
     root = tmp_path / "cfp"
-    for person in ("001", "002"):
+    for identity in ("001", "002"):
         for pose in ("frontal", "profile"):
             for number in ("01", "02"):
-                make_image(root / f"Data/Images/{person}/{pose}/{number}.jpg")
+                make_image(root / f"Data/Images/{identity}/{pose}/{number}.jpg")
     for kind, pose in (("F", "frontal"), ("P", "profile")):
-        paths = [f"../Data/Images/{person}/{pose}/{n}.jpg" for person in ("001", "002") for n in ("01", "02")]
+        paths = [f"../Data/Images/{identity}/{pose}/{n}.jpg" for identity in ("001", "002") for n in ("01", "02")]
         listed = "".join(f"{i} {path}\n" for i, path in enumerate(paths, start=1))
         (root / "Protocol").mkdir(exist_ok=True)
         (root / f"Protocol/Pair_list_{kind}.txt").write_text(listed)
@@ -167,7 +167,7 @@ def test_cfp_in_both_protocols(tmp_path):
             (split / "diff.txt").write_text("2,3\n")
     for protocol, second in (("FF", "frontal/02"), ("FP", "profile/01")):
         settings = {"source": "cfp", "path": str(root), "protocol": protocol}
-        manifest, _ = acquire(settings, tmp_path / protocol, NOWHERE)
+        manifest, _ = acquire(settings, tmp_path / protocol, DOWNLOADS)
         assert manifest.identity.tolist() == ["001"] * 4 + ["002"] * 4
         table = open_source(settings).pairs(tmp_path / protocol)
         assert table.iloc[0].tolist() == [
@@ -191,7 +191,7 @@ def test_cplfw_pairs_in_ten_folds(tmp_path):
     lines = [f"{name} {1 if index < 20 else 0}" for index, name in enumerate(names)]
     (root / "pairs_CPLFW.txt").write_text("\n".join(lines))
     settings = {"source": "cross_lfw", "path": str(root), "variant": "CPLFW"}
-    manifest, origin = acquire(settings, tmp_path / "out", NOWHERE)
+    manifest, origin = acquire(settings, tmp_path / "out", DOWNLOADS)
     assert len(manifest) == 40
     assert set(manifest.identity) == {"Some_Body"}
     assert "pairs_CPLFW.txt" in origin["files"]
@@ -207,6 +207,6 @@ def test_cplfw_pairs_in_ten_folds(tmp_path):
     "settings",
     [{"source": "cfp", "path": "x", "protocol": "PP"}, {"source": "cross_lfw", "path": "x", "variant": "LFW"}],
 )
-def test_a_protocol_or_variant_that_is_not_there(settings):
+def test_unknown_protocol_or_variant_is_rejected(settings):
     with pytest.raises(ValueError, match=r"no protocol|unknown variant"):
         open_source(settings)

@@ -1,4 +1,4 @@
-"""The face store: what is written is read, by us and by others."""
+"""The face store: faces are read back as written, by this package and by other tools."""
 
 import pickle
 
@@ -12,7 +12,7 @@ from conftest import make_faces
 from triplet_distillation.faces import store
 
 
-def test_reads_back_what_was_written(tmp_path):
+def test_round_trip(tmp_path):
     faces = make_faces(3, 2)
     assert store.write(tmp_path / "s.arrow", faces, {"detector": "d"}) == 6
     opened = store.FaceStore(tmp_path / "s.arrow")
@@ -27,7 +27,7 @@ def test_reads_back_what_was_written(tmp_path):
     assert opened.column("identity").tolist() == ["p0", "p0", "p1", "p1", "p2", "p2"]
 
 
-def test_rows_beyond_one_batch(tmp_path, monkeypatch):
+def test_more_rows_than_one_batch(tmp_path, monkeypatch):
     monkeypatch.setattr(store, "ROWS_PER_BATCH", 4)
     faces = make_faces(5, 2)
     store.write(tmp_path / "s.arrow", iter(faces), {})
@@ -35,19 +35,19 @@ def test_rows_beyond_one_batch(tmp_path, monkeypatch):
     assert [bytes(opened.encoded(i)) for i in range(10)] == [face.image for face in faces]
 
 
-def test_the_store_goes_to_other_processes(small_store):
+def test_store_can_be_pickled_for_other_processes(small_store):
     opened = store.FaceStore(small_store)
-    again = pickle.loads(pickle.dumps(opened))
-    assert np.array_equal(again.image(7), opened.image(7))
+    unpickled = pickle.loads(pickle.dumps(opened))
+    assert np.array_equal(unpickled.image(7), opened.image(7))
 
 
-def test_others_read_it_directly(small_store):
+def test_other_tools_read_it_directly(small_store):
     table = pa.ipc.open_file(str(small_store)).read_all()
     assert table.column_names == ["image", "label", "identity", "source", "landmarks", "score", "detection_status"]
     assert isinstance(pd.read_feather(small_store), pd.DataFrame)
 
 
-def test_nothing_is_left_of_a_store_whose_writing_failed(tmp_path):
+def test_failed_write_leaves_no_file(tmp_path):
     def broken():
         yield make_faces(1, 1)[0]
         raise RuntimeError("power cut")
@@ -57,27 +57,27 @@ def test_nothing_is_left_of_a_store_whose_writing_failed(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_empty_data_set_is_refused(tmp_path):
+def test_empty_data_set_is_rejected(tmp_path):
     with pytest.raises(ValueError, match="no faces to write"):
         store.write(tmp_path / "s.arrow", [], {})
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("content", [b"", b"not an arrow file", b"ARROW1\0\0" + bytes(100)])
-def test_a_file_that_is_no_store_is_refused_by_name(tmp_path, content):
+def test_invalid_store_is_rejected_by_name(tmp_path, content):
     (tmp_path / "s.arrow").write_bytes(content)
     with pytest.raises(ValueError, match=r"s\.arrow is not a face store"):
         store.FaceStore(tmp_path / "s.arrow")
 
 
-def test_a_truncated_store_is_refused(small_store):
+def test_truncated_store_is_rejected(small_store):
     content = small_store.read_bytes()
     small_store.write_bytes(content[: len(content) // 2])
     with pytest.raises(ValueError, match="is not a face store"):
         store.FaceStore(small_store)
 
 
-def test_shards_are_merged_in_their_order(tmp_path, monkeypatch):
+def test_shards_are_merged_in_order(tmp_path, monkeypatch):
     monkeypatch.setattr(store, "ROWS_PER_BATCH", 4)
     faces = make_faces(5, 3)
     for name, part in (("0", faces[:7]), ("1", []), ("2", faces[7:])):

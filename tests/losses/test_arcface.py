@@ -21,84 +21,84 @@ def reference(embeddings, class_centers, labels, scale, margin):
     return total / len(labels)
 
 
-def loss_and_data(scale=16.0, margin=0.5, dtype=torch.float64):
+def criterion_and_batch(scale=16.0, margin=0.5, dtype=torch.float64):
     generator = torch.Generator().manual_seed(3)
-    loss = ArcFaceLoss(LossContext(num_identities=7, embedding_size=5), scale=scale, margin=margin).to(dtype)
-    loss.class_centers.data = torch.randn(7, 5, generator=generator, dtype=dtype)
+    criterion = ArcFaceLoss(LossContext(num_identities=7, embedding_size=5), scale=scale, margin=margin).to(dtype)
+    criterion.class_centers.data = torch.randn(7, 5, generator=generator, dtype=dtype)
     embeddings = torch.randn(11, 5, generator=generator, dtype=dtype)
     labels = torch.randint(0, 7, (11,), generator=generator)
-    return loss, embeddings, labels
+    return criterion, embeddings, labels
 
 
-def test_equals_the_formula():
-    loss, embeddings, labels = loss_and_data()
-    value, _ = loss(embeddings, labels, None, None)
-    expected = reference(embeddings.numpy(), loss.class_centers.detach().numpy(), labels.tolist(), 16.0, 0.5)
-    assert math.isclose(value.item(), expected, rel_tol=1e-9)
+def test_loss_matches_the_formula():
+    criterion, embeddings, labels = criterion_and_batch()
+    loss, _ = criterion(embeddings, labels, None, None)
+    expected = reference(embeddings.numpy(), criterion.class_centers.detach().numpy(), labels.tolist(), 16.0, 0.5)
+    assert math.isclose(loss.item(), expected, rel_tol=1e-9)
 
 
 def test_float32_at_the_papers_scale_is_close_to_float64():
-    loss, embeddings, labels = loss_and_data(scale=64.0)
-    expected = reference(embeddings.numpy(), loss.class_centers.detach().numpy(), labels.tolist(), 64.0, 0.5)
-    value, _ = loss.float()(embeddings.float(), labels, None, None)
-    assert math.isclose(value.item(), expected, rel_tol=1e-5)
+    criterion, embeddings, labels = criterion_and_batch(scale=64.0)
+    expected = reference(embeddings.numpy(), criterion.class_centers.detach().numpy(), labels.tolist(), 64.0, 0.5)
+    loss, _ = criterion.float()(embeddings.float(), labels, None, None)
+    assert math.isclose(loss.item(), expected, rel_tol=1e-5)
 
 
-def test_gradient_by_finite_differences():
-    loss, embeddings, labels = loss_and_data(scale=8.0)
-    assert torch.autograd.gradcheck(lambda e: loss(e, labels, None, None)[0], embeddings.requires_grad_())
+def test_gradient_matches_finite_differences():
+    criterion, embeddings, labels = criterion_and_batch(scale=8.0)
+    assert torch.autograd.gradcheck(lambda e: criterion(e, labels, None, None)[0], embeddings.requires_grad_())
 
 
-def test_gradient_is_finite_where_embedding_and_center_coincide():
-    loss, embeddings, labels = loss_and_data(scale=64.0, dtype=torch.float32)
-    embeddings = loss.class_centers.detach()[labels].clone().requires_grad_()
-    value, _ = loss(embeddings, labels, None, None)
-    value.backward()
+def test_gradient_is_finite_if_embedding_and_center_coincide():
+    criterion, embeddings, labels = criterion_and_batch(scale=64.0, dtype=torch.float32)
+    embeddings = criterion.class_centers.detach()[labels].clone().requires_grad_()
+    loss, _ = criterion(embeddings, labels, None, None)
+    loss.backward()
     assert torch.isfinite(embeddings.grad).all()
-    assert torch.isfinite(loss.class_centers.grad).all()
+    assert torch.isfinite(criterion.class_centers.grad).all()
 
 
-def test_margin_makes_it_harder():
-    loss, embeddings, labels = loss_and_data()
-    without = ArcFaceLoss(LossContext(7, 5), scale=16.0, margin=0.0).double()
-    without.class_centers.data = loss.class_centers.data
-    assert loss(embeddings, labels, None, None)[0] > without(embeddings, labels, None, None)[0]
+def test_margin_increases_the_loss():
+    criterion, embeddings, labels = criterion_and_batch()
+    without_margin = ArcFaceLoss(LossContext(7, 5), scale=16.0, margin=0.0).double()
+    without_margin.class_centers.data = criterion.class_centers.data
+    assert criterion(embeddings, labels, None, None)[0] > without_margin(embeddings, labels, None, None)[0]
 
 
-def sampled_loss(share, classes=50):
+def sampled_criterion(rate, classes=50):
     torch.manual_seed(0)
-    return ArcFaceLoss(LossContext(num_identities=classes, embedding_size=8), sample_rate=share)
+    return ArcFaceLoss(LossContext(num_identities=classes, embedding_size=8), sample_rate=rate)
 
 
-def test_sampled_classes_are_the_direct_formula_over_them():
-    """Against the formula over the batch's classes and the others that were drawn, center by center."""
-    loss, embeddings, labels = sampled_loss(0.2), torch.randn(6, 8), torch.tensor([3, 7, 7, 20, 41, 3])
-    classes = loss._sample_classes(labels, torch.Generator().manual_seed(5))
+def test_sampled_loss_matches_the_full_loss_over_the_sampled_classes():
+    """Compared with the full loss over the batch's classes and the sampled others."""
+    criterion, embeddings, labels = sampled_criterion(0.2), torch.randn(6, 8), torch.tensor([3, 7, 7, 20, 41, 3])
+    classes = criterion._sample_classes(labels, torch.Generator().manual_seed(5))
     assert len(classes) == 10
     assert set(labels.tolist()) <= set(classes.tolist())
     assert classes.tolist() == sorted(set(classes.tolist()))
-    value, _ = loss(embeddings, labels, None, torch.Generator().manual_seed(5))
-    direct = ArcFaceLoss(LossContext(num_identities=10, embedding_size=8))
-    direct.class_centers.data = loss.class_centers.data[classes]
-    expected, _ = direct(embeddings, torch.tensor([classes.tolist().index(label) for label in labels]), None, None)
-    assert value.item() == pytest.approx(expected.item(), rel=1e-6)
+    loss, _ = criterion(embeddings, labels, None, torch.Generator().manual_seed(5))
+    full = ArcFaceLoss(LossContext(num_identities=10, embedding_size=8))
+    full.class_centers.data = criterion.class_centers.data[classes]
+    expected, _ = full(embeddings, torch.tensor([classes.tolist().index(label) for label in labels]), None, None)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
 
 
-def test_only_sampled_centers_have_a_gradient_and_the_step_decides_which():
-    loss, labels = sampled_loss(0.2), torch.tensor([3, 7])
-    value, _ = loss(torch.randn(2, 8), labels, None, torch.Generator().manual_seed(1))
-    value.backward()
-    moved = set(loss.class_centers.grad.abs().sum(dim=1).nonzero()[:, 0].tolist())
-    assert moved == set(loss._sample_classes(labels, torch.Generator().manual_seed(1)).tolist())
-    assert moved != set(loss._sample_classes(labels, torch.Generator().manual_seed(2)).tolist())
+def test_only_sampled_class_centers_have_a_gradient_and_the_generator_selects_them():
+    criterion, labels = sampled_criterion(0.2), torch.tensor([3, 7])
+    loss, _ = criterion(torch.randn(2, 8), labels, None, torch.Generator().manual_seed(1))
+    loss.backward()
+    moved = set(criterion.class_centers.grad.abs().sum(dim=1).nonzero()[:, 0].tolist())
+    assert moved == set(criterion._sample_classes(labels, torch.Generator().manual_seed(1)).tolist())
+    assert moved != set(criterion._sample_classes(labels, torch.Generator().manual_seed(2)).tolist())
 
 
-def test_more_classes_in_the_batch_than_the_share_asks_for_are_all_there():
-    loss, labels = sampled_loss(0.02), torch.arange(20)
-    assert loss._sample_classes(labels, torch.Generator()).tolist() == list(range(20))
+def test_all_classes_of_the_batch_are_kept_above_the_sample_rate():
+    criterion, labels = sampled_criterion(0.02), torch.arange(20)
+    assert criterion._sample_classes(labels, torch.Generator()).tolist() == list(range(20))
 
 
-@pytest.mark.parametrize("share", [0.0, -1.0, 1.5])
-def test_a_share_that_is_none_is_refused(share):
+@pytest.mark.parametrize("sample_rate", [0.0, -1.0, 1.5])
+def test_invalid_sample_rate_is_rejected(sample_rate):
     with pytest.raises(ValueError, match="above 0 and at most 1"):
-        sampled_loss(share)
+        sampled_criterion(sample_rate)

@@ -27,7 +27,7 @@ def batch(seed=0, size=6):
 
 
 def triplets_by_definition():
-    """(anchor, positive, negative) of the batch, by the definition."""
+    """Valid (anchor, positive, negative) triplets of the batch, by definition."""
     for a, p, n in itertools.permutations(range(len(LABELS)), 3):
         if LABELS[a] == LABELS[p] != LABELS[n]:
             yield a, p, n
@@ -43,7 +43,7 @@ def gaps(embeddings, distance):
     return {(a, p, n): measure(unit[a], unit[n]) - measure(unit[a], unit[p]) for a, p, n in triplets_by_definition()}
 
 
-def generator():
+def make_generator():
     return torch.Generator().manual_seed(1)
 
 
@@ -58,109 +58,113 @@ def test_pairwise_distances(distance):
 
 @pytest.mark.parametrize("distance", DISTANCES)
 @pytest.mark.parametrize("margin", [0.3, 0.5])
-def test_fixed_margin_is_equation_1(distance, margin):
+def test_fixed_margin_matches_equation_1(distance, margin):
     embeddings, labels = batch()
-    value, log = TripletMarginLoss(LossContext(4, 6), margin=margin, distance=distance)(
-        embeddings, labels, None, generator()
+    loss, log = TripletMarginLoss(LossContext(4, 6), margin=margin, distance=distance)(
+        embeddings, labels, None, make_generator()
     )
     hinges = [max(margin - gap, 0) for gap in gaps(embeddings, distance).values()]
-    assert math.isclose(value.item(), np.mean(hinges), rel_tol=1e-9)
+    assert math.isclose(loss.item(), np.mean(hinges), rel_tol=1e-9)
     assert math.isclose(log["active"].item(), np.mean([hinge > 0 for hinge in hinges]), rel_tol=1e-6)
 
 
 @pytest.mark.parametrize("distance", DISTANCES)
-def test_distillation_is_equations_2_to_4(distance):
+def test_distillation_matches_equations_2_to_4(distance):
     embeddings, labels = batch()
     teacher, _ = batch(seed=5, size=9)
-    given = LossContext(4, 6, min_margin=0.2, max_margin=0.5)
-    value, _ = TripletDistillationLoss(given, distance=distance)(embeddings, labels, teacher, generator())
+    context = LossContext(4, 6, min_margin=0.2, max_margin=0.5)
+    loss, _ = TripletDistillationLoss(context, distance=distance)(embeddings, labels, teacher, make_generator())
     d = {triplet: max(gap, 0) for triplet, gap in gaps(teacher, distance).items()}
     largest = max(d.values())
     student = gaps(embeddings, distance)
-    hinges = [max((0.5 - 0.2) / largest * d[each] + 0.2 - student[each], 0) for each in triplets_by_definition()]
-    assert math.isclose(value.item(), np.mean(hinges), rel_tol=1e-9)
+    hinges = [
+        max((0.5 - 0.2) / largest * d[triplet] + 0.2 - student[triplet], 0) for triplet in triplets_by_definition()
+    ]
+    assert math.isclose(loss.item(), np.mean(hinges), rel_tol=1e-9)
 
 
-def test_distillation_with_equal_margins_is_the_fixed_margin():
+def test_distillation_with_equal_margins_matches_the_fixed_margin():
     embeddings, labels = batch()
     teacher, _ = batch(seed=5)
-    given = LossContext(4, 6, min_margin=0.4, max_margin=0.4)
-    distilled, _ = TripletDistillationLoss(given)(embeddings, labels, teacher, generator())
-    fixed, _ = TripletMarginLoss(LossContext(4, 6), margin=0.4)(embeddings, labels, None, generator())
+    context = LossContext(4, 6, min_margin=0.4, max_margin=0.4)
+    distilled, _ = TripletDistillationLoss(context)(embeddings, labels, teacher, make_generator())
+    fixed, _ = TripletMarginLoss(LossContext(4, 6), margin=0.4)(embeddings, labels, None, make_generator())
     assert distilled.item() == pytest.approx(fixed.item(), rel=1e-12)
 
 
-def test_a_teacher_that_sees_every_triplet_wrongly_gives_the_smallest_margin():
+def test_teacher_that_misjudges_every_triplet_gives_the_minimum_margin():
     labels = torch.tensor([0, 0, 1])
     teacher = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [1.0, 0.1]])
     embeddings = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.5, -1.0]])
-    given = LossContext(2, 2, min_margin=0.25, max_margin=0.5)
-    _, log = TripletDistillationLoss(given)(embeddings, labels, teacher, generator())
-    # only anchor 1 (d = 0 for both) is wholly wrong; anchor 0 has d = 0 too: 2 − 2·cos is 4 to the positive
+    context = LossContext(2, 2, min_margin=0.25, max_margin=0.5)
+    _, log = TripletDistillationLoss(context)(embeddings, labels, teacher, make_generator())
+    # d = 0 for both triplets: the squared distance is 4 to the positive and less to the negative
     assert log["margin"].item() == pytest.approx(0.25)
 
 
-def test_no_gradient_reaches_the_teacher_and_some_reaches_the_student():
+def test_gradient_reaches_the_student_but_not_the_teacher():
     embeddings, labels = batch()
     teacher, _ = batch(seed=5)
     embeddings.requires_grad_()
     teacher.requires_grad_()
-    given = LossContext(4, 6, min_margin=0.2, max_margin=0.5)
-    TripletDistillationLoss(given)(embeddings, labels, teacher, generator())[0].backward()
+    context = LossContext(4, 6, min_margin=0.2, max_margin=0.5)
+    TripletDistillationLoss(context)(embeddings, labels, teacher, make_generator())[0].backward()
     assert teacher.grad is None
     assert embeddings.grad.abs().sum() > 0
 
 
-def chosen_by(mining, margin=0.4, num_triplets=10):
-    """The set of triplets that a selection takes, from the masks."""
+def mine(mining, margin=0.4, num_triplets=10):
+    """The triplets that a mining strategy chooses, and the gaps of all triplets."""
     embeddings, labels = batch()
-    found = triplets.all_triplets(labels)
-    gap = found.gap(distances.pairwise_distances(embeddings, "squared_euclidean"))
-    mask = triplets.MINERS[mining](found, gap, margin, num_triplets, generator())
+    candidates = triplets.all_triplets(labels)
+    gap = candidates.gap(distances.pairwise_distances(embeddings, "squared_euclidean"))
+    mask = triplets.MINERS[mining](candidates, gap, margin, num_triplets, make_generator())
     rows, columns = mask.nonzero(as_tuple=True)
     return {
-        (found.anchors[row].item(), found.positives[row].item(), column.item()) for row, column in zip(rows, columns)
+        (candidates.anchors[row].item(), candidates.positives[row].item(), column.item())
+        for row, column in zip(rows, columns)
     }, gaps(embeddings, "squared_euclidean")
 
 
-def test_all_takes_every_valid_triplet():
-    chosen, gap = chosen_by("all")
-    assert chosen == set(gap)
+def test_all_mining_takes_every_valid_triplet():
+    chosen, all_gaps = mine("all")
+    assert chosen == set(all_gaps)
 
 
-def test_semihard_takes_negatives_beyond_the_positive_within_the_margin():
-    chosen, gap = chosen_by("semihard")
-    assert chosen == {triplet for triplet, value in gap.items() if 0 < value < 0.4}
+def test_semihard_mining_takes_negatives_beyond_the_positive_within_the_margin():
+    chosen, all_gaps = mine("semihard")
+    assert chosen == {triplet for triplet, gap in all_gaps.items() if 0 < gap < 0.4}
     assert chosen
 
 
-def test_batch_hard_takes_each_anchors_farthest_positive_and_nearest_negative():
-    chosen, gap = chosen_by("batch_hard")
+def test_batch_hard_mining_takes_each_anchors_farthest_positive_and_nearest_negative():
+    chosen, all_gaps = mine("batch_hard")
     expected = set()
-    for anchor in {a for a, _, _ in gap}:
-        expected.add(min((triplet for triplet in gap if triplet[0] == anchor), key=gap.get))
+    for anchor in {a for a, _, _ in all_gaps}:
+        expected.add(min((triplet for triplet in all_gaps if triplet[0] == anchor), key=all_gaps.get))
     assert chosen == expected
 
 
-def test_random_takes_the_number_asked_for_and_repeats_itself():
-    chosen, gap = chosen_by("random")
+def test_random_mining_takes_the_requested_number_and_is_reproducible():
+    chosen, all_gaps = mine("random")
     assert len(chosen) == 10
-    assert chosen < set(gap)
-    assert chosen == chosen_by("random")[0]
+    assert chosen < set(all_gaps)
+    assert chosen == mine("random")[0]
 
 
-def test_a_batch_without_triplets_has_loss_0_and_a_gradient():
+def test_batch_without_triplets_has_zero_loss_and_a_gradient():
     embeddings, _ = batch()
     embeddings.requires_grad_()
-    value, log = TripletMarginLoss(LossContext(8, 6), margin=0.4)(embeddings, torch.arange(8), None, generator())
-    value.backward()
-    assert value.item() == 0
+    loss, log = TripletMarginLoss(LossContext(8, 6), margin=0.4)(embeddings, torch.arange(8), None, make_generator())
+    loss.backward()
+    assert loss.item() == 0
     assert log["active"].item() == 0
+    assert embeddings.grad.abs().max() == 0
 
 
-def test_unknown_names_are_answered_with_those_there_are():
+def test_unknown_names_are_rejected_with_the_valid_ones():
     embeddings, labels = batch()
     with pytest.raises(ValueError, match="squared_euclidean"):
-        TripletMarginLoss(LossContext(4, 6), margin=0.4, distance="euclid")(embeddings, labels, None, generator())
+        TripletMarginLoss(LossContext(4, 6), margin=0.4, distance="euclid")(embeddings, labels, None, make_generator())
     with pytest.raises(ValueError, match="semihard"):
-        TripletMarginLoss(LossContext(4, 6), margin=0.4, mining="hard")(embeddings, labels, None, generator())
+        TripletMarginLoss(LossContext(4, 6), margin=0.4, mining="hard")(embeddings, labels, None, make_generator())

@@ -1,4 +1,4 @@
-"""ONNX models as networks: the model's own input, its cost off the graph, and weights files that stand alone."""
+"""ONNX models as networks: their input format, their cost from the graph, and self-contained weights files."""
 
 import cv2
 import numpy as np
@@ -30,30 +30,30 @@ def model(tmp_path_factory, tiny):
     return path
 
 
-def settings(path, **own):
-    return {"architecture": "onnx_teacher", "path": str(path), **own}
+def settings(path, **overrides):
+    return {"architecture": "onnx_teacher", "path": str(path), **overrides}
 
 
-def images(number=3):
-    return RANDOM.integers(0, 256, (number, 112, 112, 3)).astype(np.uint8)
+def random_images(count=3):
+    return RANDOM.integers(0, 256, (count, 112, 112, 3)).astype(np.uint8)
 
 
-def test_it_embeds_as_the_network_that_it_was_made_of(model, tiny):
-    faces, cpu = images(), torch.device("cpu")
-    found = embed_images(weights.create(settings(model)), faces, cpu)
-    assert np.abs(found - embed_images(tiny, faces, cpu)).max() < 1e-5
+def test_embeddings_match_the_original_network(model, tiny):
+    faces, cpu = random_images(), torch.device("cpu")
+    embeddings = embed_images(weights.create(settings(model)), faces, cpu)
+    assert np.abs(embeddings - embed_images(tiny, faces, cpu)).max() < 1e-5
 
 
-def test_color_order_and_normalization_are_the_models_own(model, tiny):
-    """Told BGR and (p − 10) / 2, the model is given just that."""
+def test_color_order_and_normalization_follow_the_settings(model, tiny):
+    """With BGR and (p − 10) / 2 in the settings, the model receives exactly that."""
     network = weights.create(settings(model, color_order="BGR", pixel_mean=10.0, pixel_scale=2.0))
-    faces = torch.from_numpy(images()).permute(0, 3, 1, 2)
+    faces = torch.from_numpy(random_images()).permute(0, 3, 1, 2)
     with torch.no_grad():
         expected = tiny((faces.flip(1).float() - 10) / 2)
     assert torch.allclose(network(weights.normalize_pixels(faces)), expected, atol=1e-4)
 
 
-def test_a_weights_file_holds_the_model(model, tmp_path):
+def test_weights_file_contains_the_model(model, tmp_path):
     copy = tmp_path / "copy.onnx"
     copy.write_bytes(model.read_bytes())
     weights.import_weights(
@@ -67,33 +67,33 @@ def test_a_weights_file_holds_the_model(model, tmp_path):
     assert len(metadata["imported_sha256"]) == 64
 
 
-def test_its_cost_is_the_networks(model, tiny):
+def test_cost_matches_the_original_network(model, tiny):
     cost = weights.create(settings(model)).cost()
     assert cost["flops"] == count_operations(TINY)[0]
     assert cost["parameters"] == pytest.approx(sum(p.numel() for p in tiny.parameters()), rel=0.1)  # BN is folded
     assert profile(settings(model), runs=1)["size_mib"] == pytest.approx(model.stat().st_size / 2**20)
 
 
-def test_a_model_of_a_fixed_batch_is_given_that(model, tmp_path):
+def test_model_with_a_fixed_batch_size(model, tmp_path):
     graph = onnx.load(model)
     graph.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
     graph.graph.output[0].type.tensor_type.shape.dim[0].dim_value = 1
     del graph.graph.value_info[:]
     onnx.save(graph, tmp_path / "one.onnx")
-    faces = weights.normalize_pixels(torch.from_numpy(images(3)).permute(0, 3, 1, 2))
-    one, many = (weights.create(settings(path))(faces) for path in (tmp_path / "one.onnx", model))
-    assert torch.allclose(one, many, atol=1e-4)
+    faces = weights.normalize_pixels(torch.from_numpy(random_images(3)).permute(0, 3, 1, 2))
+    fixed, dynamic = (weights.create(settings(path))(faces) for path in (tmp_path / "one.onnx", model))
+    assert torch.allclose(fixed, dynamic, atol=1e-4)
 
 
-def test_what_is_wrong_with_a_model_is_told(model, tmp_path):
+def test_invalid_models_are_rejected(model, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no ONNX model at nowhere\.onnx"):
         weights.create(settings("nowhere.onnx")).embedding_size  # noqa: B018
     with pytest.raises(ValueError, match="RGB or BGR"):
         weights.create(settings(model, color_order="GRB"))
-    value = onnx.helper.make_tensor_value_info
+    value_info = onnx.helper.make_tensor_value_info
     shape = [1, 3, 64, 64]
     graph = onnx.helper.make_graph(
-        [onnx.helper.make_node("Identity", ["a"], ["b"])], "g", [value("a", 1, shape)], [value("b", 1, shape)]
+        [onnx.helper.make_node("Identity", ["a"], ["b"])], "g", [value_info("a", 1, shape)], [value_info("b", 1, shape)]
     )
     onnx.save(
         onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=10),
@@ -103,10 +103,10 @@ def test_what_is_wrong_with_a_model_is_told(model, tmp_path):
         weights.create(settings(tmp_path / "small.onnx"))(torch.zeros(1, 3, 112, 112))
 
 
-@pytest.mark.parametrize("ending", ["pt", "safetensors"])
-def test_weights_of_pytorch_are_imported(tiny, tmp_path, ending):
-    source, output = tmp_path / f"mine.{ending}", tmp_path / "weights.safetensors"
-    if ending == "pt":
+@pytest.mark.parametrize("suffix", ["pt", "safetensors"])
+def test_pytorch_weights_are_imported(tiny, tmp_path, suffix):
+    source, output = tmp_path / f"mine.{suffix}", tmp_path / "weights.safetensors"
+    if suffix == "pt":
         torch.save(tiny.state_dict(), source)
     else:
         weights.save(source, tiny, TINY, {})
@@ -116,7 +116,7 @@ def test_weights_of_pytorch_are_imported(tiny, tmp_path, ending):
     assert metadata["model"] == "teacher"
 
 
-def test_weights_of_another_network_are_refused_by_name(tiny, tmp_path):
+def test_weights_of_another_network_are_rejected_by_name(tiny, tmp_path):
     torch.save(tiny.state_dict(), tmp_path / "mine.pt")
     with pytest.raises(ValueError, match=r"mine\.pt does not contain the weights of"):
         weights.import_weights(
@@ -124,7 +124,7 @@ def test_weights_of_another_network_are_refused_by_name(tiny, tmp_path):
         )
 
 
-def test_imported_weights_run_no_code(tmp_path):
+def test_importing_weights_executes_no_code(tmp_path):
     class Evil:
         def __reduce__(self):
             return (tmp_path.joinpath("ran").touch, ())
@@ -150,14 +150,14 @@ def test_sface_is_a_strong_teacher(datasets):
         )
     )
     rows = np.unique(pairs[["a", "b"]])
-    faces = np.stack([insightface_image(content[row]) for row in rows])
-    parts = [embed_images(network, part, torch.device("cpu"))[:, 0] for part in np.array_split(faces, 20)]
-    places = pairs.assign(a=np.searchsorted(rows, pairs.a), b=np.searchsorted(rows, pairs.b))
-    metrics, _ = evaluate(pair_scores(np.concatenate(parts), places), pairs, [0.1])
+    faces = np.stack([decode_image(content[row]) for row in rows])
+    chunks = [embed_images(network, chunk, torch.device("cpu"))[:, 0] for chunk in np.array_split(faces, 20)]
+    positions = pairs.assign(a=np.searchsorted(rows, pairs.a), b=np.searchsorted(rows, pairs.b))
+    metrics, _ = evaluate(pair_scores(np.concatenate(chunks), positions), pairs, [0.1])
     assert metrics.pairs == 400
     assert metrics.accuracy >= 0.985
     assert metrics.auc >= 0.995
 
 
-def insightface_image(content: bytes) -> np.ndarray:
+def decode_image(content: bytes) -> np.ndarray:
     return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB)

@@ -1,4 +1,4 @@
-"""Short trainings on small synthetic faces, for the tests in this folder."""
+"""Short training runs on small synthetic faces, for the tests in this folder."""
 
 import numpy as np
 
@@ -72,14 +72,14 @@ def run(
     return (folder / "weights.safetensors").read_bytes(), read_table(folder / "history.parquet")
 
 
-def other(folder, name):
-    made = folder.parent / name
-    made.mkdir()
-    return made
+def sibling_folder(folder, name):
+    path = folder.parent / name
+    path.mkdir()
+    return path
 
 
 def distill(folder, store, student, **settings):
-    """The second stage from the weights ``student``, with a synthetic teacher; returns what :func:`run` returns."""
+    """Run the second stage from the weights ``student`` with a synthetic teacher; returns the same as :func:`run`."""
     margins = folder.parent / "margins.json"
     write_json(margins, {"min_margin": 0.2, "max_margin": 0.5})
     settings["training"] = {"sampling": P_BY_K} | settings.get("training", {})
@@ -96,7 +96,7 @@ def distill(folder, store, student, **settings):
 
 
 def make_teacher(folder, store, weights) -> dict[str, str]:
-    """Random embeddings of a store, with a sidecar, as those of a teacher; ``weights`` serves as its weights file."""
+    """Write random embeddings of a store and their sidecar; ``weights`` serves as the teacher's weights file."""
     faces = FaceStore(store)
     embeddings = np.random.default_rng(0).normal(size=(len(faces), 2, 4)).astype(np.float32)
     embeddings /= np.linalg.norm(embeddings, axis=2, keepdims=True)
@@ -113,12 +113,12 @@ def make_teacher(folder, store, weights) -> dict[str, str]:
 
 
 def stop_after(monkeypatch, steps):
-    """Make the loop die, as if killed, when it starts its ``steps``-th step from now."""
-    real, count = engine.train_step, iter(range(10**6))
+    """Interrupt the loop, as if killed, when it starts its ``steps``-th step from now."""
+    original, count = engine.train_step, iter(range(10**6))
 
     def step(*arguments):
         if next(count) == steps:
             raise KeyboardInterrupt
-        return real(*arguments)
+        return original(*arguments)
 
     monkeypatch.setattr(engine, "train_step", step)

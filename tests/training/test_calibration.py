@@ -1,4 +1,4 @@
-"""The 1000 triplets and the margins read off them (§4.1)."""
+"""The 1000 triplets and the margins measured from them (§4.1)."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from triplet_distillation.training import calibration
 LABELS = np.array([0, 1, 0, 2, 1, 0, 3, 2, 2])
 
 
-def test_triplets_are_triplets():
+def test_drawn_triplets_are_valid_and_cover_all():
     drawn = calibration.draw_triplets(LABELS, 2000, seed=0)
     anchor, positive, negative = drawn.T
     assert (LABELS[anchor] == LABELS[positive]).all()
@@ -24,19 +24,19 @@ def test_triplets_are_triplets():
     assert set(map(tuple, drawn.tolist())) == possible
 
 
-def test_the_seed_decides():
+def test_triplets_depend_only_on_the_seed():
     assert np.array_equal(calibration.draw_triplets(LABELS, 50, 4), calibration.draw_triplets(LABELS, 50, 4))
     assert not np.array_equal(calibration.draw_triplets(LABELS, 50, 4), calibration.draw_triplets(LABELS, 50, 5))
 
 
-def test_labels_without_a_positive_are_refused():
+def test_labels_without_positives_or_negatives_are_rejected():
     with pytest.raises(ValueError, match="two identities"):
         calibration.draw_triplets(np.arange(5), 10, 0)
     with pytest.raises(ValueError, match="two identities"):
         calibration.draw_triplets(np.zeros(5, int), 10, 0)
 
 
-def test_d_by_the_definition():
+def test_d_matches_its_definition():
     teacher = np.random.default_rng(0).normal(size=(9, 4))
     teacher /= np.linalg.norm(teacher, axis=1, keepdims=True)
     drawn = calibration.draw_triplets(LABELS, 100, 0)
@@ -57,6 +57,6 @@ def test_margins_by_mode():
     assert paper["measured"] == pytest.approx((0.1, 1.1))
 
 
-def test_a_teacher_that_separates_nothing_is_named():
+def test_teacher_that_separates_nothing_is_rejected():
     with pytest.raises(ValueError, match="not a valid range"):
         calibration.margins(np.zeros(10), "measured", [0.0, 1.0])

@@ -1,4 +1,4 @@
-"""Several processes on CPUs (gloo): the losses of one process, whichever number trains or goes on."""
+"""Several processes on CPUs (gloo): the losses of one process, also after resuming with another number."""
 
 import os
 import stat
@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 import torch
-from runs import GENTLE, NETWORK, distill, other, run, stop_after
+from runs import GENTLE, NETWORK, distill, run, sibling_folder, stop_after
 
 from triplet_distillation import registry
 from triplet_distillation.losses import LossContext
@@ -18,73 +18,75 @@ from triplet_distillation.training.distributed import DistributedContext
 TWO = {"processes": 2}
 
 
-def test_two_processes_have_the_losses_of_one(folder, small_store):
+def test_two_processes_have_the_same_losses_as_one(folder, small_store):
     _, one = run(folder, small_store, training=GENTLE)
-    _, two = run(other(folder, "two"), small_store, training=GENTLE, execution=TWO)
+    _, two = run(sibling_folder(folder, "two"), small_store, training=GENTLE, execution=TWO)
     assert np.abs(one.loss - two.loss).max() < 1e-5 * one.loss.max()
     gentle = GENTLE | {"learning_rate": 0.0001}
-    _, one = distill(other(folder, "one_distilled"), small_store, folder / "weights.safetensors", training=gentle)
-    second = other(folder, "two_distilled")
+    _, one = distill(
+        sibling_folder(folder, "one_distilled"), small_store, folder / "weights.safetensors", training=gentle
+    )
+    second = sibling_folder(folder, "two_distilled")
     _, two = distill(second, small_store, folder / "weights.safetensors", training=gentle, execution=TWO)
     assert np.abs(one.loss - two.loss).max() < 1e-5
     assert np.array_equal(one.active, two.active)
 
 
-def test_gradients_of_two_processes_are_those_of_one(tmp_path):
-    """In double precision, so that nothing but a wrong sum could differ."""
+def test_two_processes_have_the_same_gradients_as_one(tmp_path):
+    """In double precision, so that only a wrong sum can cause a difference."""
     one = gradients(DistributedContext())
-    torch.multiprocessing.spawn(_one_of_two, (tmp_path,), nprocs=2)
+    torch.multiprocessing.spawn(_gradients_in_process, (tmp_path,), nprocs=2)
     two = torch.load(tmp_path / "gradients.pt")
     for name, expected in one.items():
         assert torch.allclose(two[name], expected, rtol=1e-9, atol=1e-9), name
 
 
 def gradients(dist: DistributedContext) -> dict:
-    """Of all parameters after one ArcFace loss, and the buffers."""
+    """Gradients of all parameters after one ArcFace loss, and the buffers."""
     torch.manual_seed(0)
     network = weights.create(NETWORK).double().train()
-    loss = registry.load("losses", "arcface")(LossContext(num_identities=6, embedding_size=16)).double()
+    criterion = registry.load("losses", "arcface")(LossContext(num_identities=6, embedding_size=16)).double()
     images, labels = torch.randn(12, 3, 112, 112).double(), torch.arange(12) % 6
     cpu = torch.device("cpu")
     distributed.convert_sync_batchnorm(network, cpu, dist)
     model = distributed.wrap_ddp(network, cpu, dist)
     embeddings = distributed.all_gather(model(images[dist.rank_slice(12)]), dist)
-    loss(embeddings, labels, None, torch.Generator())[0].backward()
-    parameters = [*network.named_parameters(), *loss.named_parameters()]
+    criterion(embeddings, labels, None, torch.Generator())[0].backward()
+    parameters = [*network.named_parameters(), *criterion.named_parameters()]
     return {name: parameter.grad for name, parameter in parameters} | dict(network.named_buffers())
 
 
-def _one_of_two(rank, folder):
+def _gradients_in_process(rank, folder):
     store = torch.distributed.FileStore(str(folder / "rendezvous"), 2)
     torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=2)
     torch.set_num_threads(1)
-    found = gradients(DistributedContext(rank, 2))
+    result = gradients(DistributedContext(rank, 2))
     if rank == 0:
-        torch.save(found, folder / "gradients.pt")
+        torch.save(result, folder / "gradients.pt")
     torch.distributed.destroy_process_group()
 
 
-def test_a_training_goes_on_in_another_number_of_processes(folder, small_store, monkeypatch):
-    _, undisturbed = run(folder, small_store, training=GENTLE)
-    stopped = other(folder, "stopped")
+def test_training_resumes_with_another_number_of_processes(folder, small_store, monkeypatch):
+    _, uninterrupted = run(folder, small_store, training=GENTLE)
+    interrupted = sibling_folder(folder, "stopped")
     with monkeypatch.context() as patched:
         stop_after(patched, 3)
         with pytest.raises(KeyboardInterrupt):
-            run(stopped, small_store, training=GENTLE)
-    _, resumed = run(stopped, small_store, training=GENTLE, execution=TWO)
-    assert resumed.loss[:2].tolist() == undisturbed.loss[:2].tolist()
-    assert np.abs(resumed.loss - undisturbed.loss).max() < 1e-5 * undisturbed.loss.max()
+            run(interrupted, small_store, training=GENTLE)
+    _, resumed = run(interrupted, small_store, training=GENTLE, execution=TWO)
+    assert resumed.loss[:2].tolist() == uninterrupted.loss[:2].tolist()
+    assert np.abs(resumed.loss - uninterrupted.loss).max() < 1e-5 * uninterrupted.loss.max()
 
 
-def test_a_checkpoint_of_other_settings_is_set_aside_by_the_first_process(folder, small_store):
+def test_stale_checkpoint_is_set_aside_by_the_main_process(folder, small_store):
     run(folder, small_store, training=GENTLE | {"iterations": 2})
     _, history = run(folder, small_store, training=GENTLE | {"iterations": 3}, execution=TWO)
     assert len(history) == 3
     assert len(list((folder / "checkpoint").glob("*.stale"))) == 1
 
 
-def test_two_nodes_are_reached_by_srun(folder, small_store, monkeypatch, tmp_path):
-    """``srun`` starts the command once a node; here a stand-in starts both on this machine."""
+def test_two_nodes_are_started_with_srun(folder, small_store, monkeypatch, tmp_path):
+    """``srun`` starts the command once per node; a stand-in starts both on this machine."""
     srun = tmp_path / "bin" / "srun"
     srun.parent.mkdir()
     srun.write_text(
@@ -94,24 +96,24 @@ def test_two_nodes_are_reached_by_srun(folder, small_store, monkeypatch, tmp_pat
     monkeypatch.setenv("PATH", str(srun.parent), prepend=os.pathsep)
     _, one = run(folder, small_store, training=GENTLE | {"iterations": 3})
     execution = {"nodes": 2}
-    _, two = run(other(folder, "nodes"), small_store, training=GENTLE | {"iterations": 3}, execution=execution)
+    _, two = run(sibling_folder(folder, "nodes"), small_store, training=GENTLE | {"iterations": 3}, execution=execution)
     assert np.abs(one.loss - two.loss).max() < 1e-5 * one.loss.max()
 
 
-def test_a_batch_that_cannot_be_shared_out_is_refused():
+def test_batch_that_cannot_be_divided_evenly_is_rejected():
     with pytest.raises(ValueError, match="cannot be divided evenly among 4 processes"):
         DistributedContext(0, 4).rank_slice(10)
     positions = torch.arange(12)
     assert torch.cat([positions[DistributedContext(rank, 3).rank_slice(12)] for rank in range(3)]).equal(positions)
 
 
-def test_a_process_that_fails_ends_the_training_with_an_error(folder, small_store):
+def test_failing_process_fails_the_training(folder, small_store):
     with pytest.raises(RuntimeError, match="exited with code"):
         run(folder, small_store, training={"learning_rate": 1e30, "warmup": 0}, execution=TWO)
 
 
-def test_sigterm_to_several_processes_leaves_a_checkpoint(folder, small_store, tmp_path):
-    """No checkpoint is due for long, so that the one there is is SIGTERM's."""
+def test_sigterm_to_several_processes_writes_a_checkpoint(folder, small_store, tmp_path):
+    """No regular checkpoint is due, so the only checkpoint comes from SIGTERM."""
     training = GENTLE | {"iterations": 5000, "checkpoint_every": 5000}
     context = torch.multiprocessing.get_context("spawn")
     process = context.Process(target=run, args=(folder, small_store), kwargs={"training": training, "execution": TWO})
@@ -124,8 +126,8 @@ def test_sigterm_to_several_processes_leaves_a_checkpoint(folder, small_store, t
     process.terminate()
     process.join()
     assert process.exitcode
-    (written,) = (folder / "checkpoint").glob("*.pt")
-    steps = int(written.stem.removeprefix("step"))
+    (path,) = (folder / "checkpoint").glob("*.pt")
+    steps = int(path.stem.removeprefix("step"))
     assert 0 < steps < 5000
-    state = torch.load(written, weights_only=True)["state"]
+    state = torch.load(path, weights_only=True)["state"]
     assert state["history"]["step"] == list(range(steps))

@@ -1,11 +1,11 @@
-"""Every guard, triggered."""
+"""Each guard is triggered."""
 
 import logging
 
 import numpy as np
 import pytest
 import torch
-from runs import NETWORK, distill, make_teacher, other, run
+from runs import NETWORK, distill, make_teacher, run, sibling_folder
 from torch import nn
 
 from triplet_distillation import registry
@@ -16,21 +16,24 @@ from triplet_distillation.training import guards
 from triplet_distillation.training.batches import Batch
 
 
-def history(steps, **columns):
-    usual = {"loss": 1.0, "learning_rate": 0.1, "mean_cosine": 0.1}
+def make_history(steps, **columns):
+    defaults = {"loss": 1.0, "learning_rate": 0.1, "mean_cosine": 0.1}
     return [
-        {"step": step, **{name: value(step) if callable(value) else value for name, value in (usual | columns).items()}}
+        {
+            "step": step,
+            **{name: value(step) if callable(value) else value for name, value in (defaults | columns).items()},
+        }
         for step in range(steps)
     ]
 
 
-def test_a_loss_that_is_not_finite_stops_with_a_remedy(folder, small_store):
+def test_non_finite_loss_stops_the_training_with_a_remedy(folder, small_store):
     with pytest.raises(guards.TrainingError, match="lower learning_rate"):
         run(folder, small_store, training={"learning_rate": 1e30, "iterations": 20, "warmup": 0})
 
 
-def test_collapsed_embeddings_stop_a_triplet_loss_that_sits_at_its_margin(folder, small_store):
-    """A network whose last layer has no weights gives every face one embedding."""
+def test_collapsed_embeddings_stop_a_triplet_loss_stuck_at_its_margin(folder, small_store):
+    """A network whose last layer has zero weights gives every face the same embedding."""
     network = weights.create(NETWORK)
     with torch.no_grad():
         network.layers[-2][1].weight.zero_()
@@ -47,60 +50,60 @@ def test_collapsed_embeddings_stop_a_triplet_loss_that_sits_at_its_margin(folder
         )
 
 
-def test_a_loss_that_rises_for_good_stops():
-    guards.check_history(history(60, loss=lambda step: 30 + step % 7))
+def test_persistently_rising_loss_stops_the_training():
+    guards.check_history(make_history(60, loss=lambda step: 30 + step % 7))
     with pytest.raises(guards.TrainingError, match=r"risen from 1\.000 to .*reference_batch"):
-        guards.check_history(history(60, loss=lambda step: 1.0 if step < 30 else 9.0))
+        guards.check_history(make_history(60, loss=lambda step: 1.0 if step < 30 else 9.0))
 
 
-def test_a_loss_that_jumps_for_a_step_goes_on():
-    guards.check_history(history(60, loss=lambda step: 30.0 if step == 59 else 1.0))
+def test_single_loss_spike_does_not_stop_the_training():
+    guards.check_history(make_history(60, loss=lambda step: 30.0 if step == 59 else 1.0))
 
 
-def test_triplets_none_of_which_is_active_are_logged(caplog):
+def test_missing_active_triplets_are_logged(caplog):
     with caplog.at_level(logging.WARNING):
-        guards.check_history(history(40, active=0.0, loss=0.0))
+        guards.check_history(make_history(40, active=0.0, loss=0.0))
     assert "nothing is left to learn" in caplog.text
 
 
-def test_memory_that_will_not_suffice_stops_before_the_first_step(folder, small_store, monkeypatch):
+def test_insufficient_memory_stops_before_the_first_step(folder, small_store, monkeypatch):
     monkeypatch.setattr(guards, "free_memory", lambda device: 10 * 2**20)
     with pytest.raises(guards.TrainingError, match=r"a batch of 10 images needs about .* GiB"):
         run(folder, small_store)
     assert not list((folder / "checkpoint").glob("*.pt"))
 
 
-def test_the_estimate_is_what_a_step_keeps():
-    """Known by hand: one convolution keeps its input, ArcFace its logits; weights are there three times."""
+def test_memory_estimate_matches_what_a_step_keeps():
+    """Computed by hand: a convolution keeps its input, ArcFace its logits, and the weights count three times."""
     network = nn.Sequential(nn.Conv2d(3, 8, 112, bias=False), nn.Flatten())
-    loss = registry.load("losses", "arcface")(LossContext(num_identities=1000, embedding_size=8))
+    criterion = registry.load("losses", "arcface")(LossContext(num_identities=1000, embedding_size=8))
     batch = Batch(torch.zeros(64, 3, 112, 112, dtype=torch.uint8), torch.arange(64), None)
-    estimate = guards.estimated_memory(network, loss, batch)
+    estimate = guards.estimated_memory(network, criterion, batch)
     parameters = 4 * (8 * 3 * 112 * 112 + 8 * 1000)
     images, logits = 64 * 3 * 112 * 112 * 4, 64 * 1000 * 4
     assert 3 * parameters + images + logits < estimate < 3 * parameters + images + 10 * logits
 
 
-def test_the_control_groups_limits_count(tmp_path, monkeypatch):
+def test_control_group_limits_are_respected(tmp_path, monkeypatch):
     job = tmp_path / "job"
     step = job / "step"
     step.mkdir(parents=True)
     monkeypatch.setattr(guards, "_control_groups", lambda: [step, job, tmp_path])
-    whole = guards.free_memory(torch.device("cpu"))
+    unlimited = guards.free_memory(torch.device("cpu"))
     for group, limit in ((step, "max"), (job, "5000")):
         (group / "memory.current").write_text("1000\n")
         (group / "memory.max").write_text(f"{limit}\n")
     assert guards.free_memory(torch.device("cpu")) == 4000
     (job / "memory.max").write_text("max\n")
-    assert guards.free_memory(torch.device("cpu")) == pytest.approx(whole, rel=0.2)
+    assert guards.free_memory(torch.device("cpu")) == pytest.approx(unlimited, rel=0.2)
 
 
-def test_this_process_is_in_its_control_group():
+def test_control_groups_of_this_process_end_at_the_root():
     groups = guards._control_groups()
     assert not groups or groups[-1] == guards.CGROUPS
 
 
-def test_a_class_without_images_is_named(folder, small_store):
+def test_label_without_images_is_named(folder, small_store):
     run(folder, small_store)
     path = folder.parent / "training_set.parquet"
     table = read_table(path)
@@ -118,23 +121,23 @@ def test_a_class_without_images_is_named(folder, small_store):
         ({"normalized": False}, "are not normalized"),
     ],
 )
-def test_a_teacher_cache_that_does_not_fit_is_refused(folder, small_store, change, message, monkeypatch):
+def test_mismatched_teacher_embeddings_are_rejected(folder, small_store, change, message, monkeypatch):
     run(folder, small_store)
     student = folder / "weights.safetensors"
     teacher = make_teacher(folder.parent, small_store, student)
     write_json(teacher["sidecar"], read_json(teacher["sidecar"]) | change)
     monkeypatch.setattr("runs.make_teacher", lambda *_: teacher)
     with pytest.raises(guards.TrainingError, match=message):
-        distill(other(folder, "second"), small_store, student)
+        distill(sibling_folder(folder, "second"), small_store, student)
 
 
-def test_the_labels_of_a_training_set_are_complete():
+def test_labels_must_be_complete():
     guards.check_labels(np.array([0, 1, 1, 2]), "t")
     with pytest.raises(guards.TrainingError, match="the first is 0"):
         guards.check_labels(np.array([1, 1, 2]), "t")
 
 
-def test_a_history_shorter_than_the_patience_is_left_alone():
-    guards.check_history(history(guards.PATIENCE - 1, mean_cosine=1.0))
+def test_history_shorter_than_the_patience_is_not_checked():
+    guards.check_history(make_history(guards.PATIENCE - 1, mean_cosine=1.0))
     with pytest.raises(guards.TrainingError, match="collapsed"):
-        guards.check_history(history(guards.PATIENCE, mean_cosine=1.0))
+        guards.check_history(make_history(guards.PATIENCE, mean_cosine=1.0))

@@ -1,4 +1,4 @@
-"""Killed at twenty random moments each: the next run ends with the bytes of an undisturbed one."""
+"""Each stage is killed at twenty random moments: the next run ends with the bytes of an uninterrupted one."""
 
 import multiprocessing
 import os
@@ -7,26 +7,26 @@ import time
 
 import numpy as np
 import pytest
-from runs import distill, other, run
+from runs import distill, run, sibling_folder
 
-TIMES = 20
+KILLS = 20
 TRAINING = {"iterations": 10, "checkpoint_every": 2}
 RANDOM = np.random.default_rng(5)
 
 
 @pytest.fixture(scope="module")
-def processes():
-    """Where processes come from that have imported everything already, so that a kill falls into the training."""
+def process_context():
+    """A context whose processes have already imported everything, so that a kill hits the training itself."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["triplet_distillation.training.job", "runs"])
-    imported = context.Process(target=time.sleep, args=(0,))
-    imported.start()
-    imported.join()
+    warmup = context.Process(target=time.sleep, args=(0,))
+    warmup.start()
+    warmup.join()
     return context
 
 
 def train(stage, folder, store, student):
-    """One whole training in this process, quietly."""
+    """One complete training in this process, without output."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
     if stage == "arcface":
         run(folder, store, training=TRAINING)
@@ -35,43 +35,43 @@ def train(stage, folder, store, student):
 
 
 def wait_for_first_step(process, folder) -> None:
-    """Until the training has begun, or is over."""
+    """Wait until the training has started or ended."""
     while not (folder / "checkpoint" / "tensorboard").exists() and process.is_alive():
         time.sleep(0.005)
 
 
 @pytest.mark.parametrize("stage", ["arcface", "distillation"])
-def test_killed(processes, tmp_path, small_store, stage):
-    undisturbed = tmp_path / "undisturbed"
-    undisturbed.mkdir()
+def test_killed(process_context, tmp_path, small_store, stage):
+    uninterrupted = tmp_path / "undisturbed"
+    uninterrupted.mkdir()
     student = tmp_path / "student"
     student.mkdir()
     run(student, small_store)
     student = student / "weights.safetensors"
 
-    def process(folder):
-        return processes.Process(target=train, args=(stage, folder, small_store, student))
+    def make_process(folder):
+        return process_context.Process(target=train, args=(stage, folder, small_store, student))
 
-    whole = process(undisturbed)
-    whole.start()
-    wait_for_first_step(whole, undisturbed)
-    begun = time.perf_counter()
-    whole.join()
-    seconds = time.perf_counter() - begun
-    expected = (undisturbed / "weights.safetensors").read_bytes()
+    reference = make_process(uninterrupted)
+    reference.start()
+    wait_for_first_step(reference, uninterrupted)
+    started = time.perf_counter()
+    reference.join()
+    seconds = time.perf_counter() - started
+    expected = (uninterrupted / "weights.safetensors").read_bytes()
     resumed = 0
-    for number in range(TIMES):
-        folder = other(undisturbed, str(number))
-        killed = process(folder)
+    for number in range(KILLS):
+        folder = sibling_folder(uninterrupted, str(number))
+        killed = make_process(folder)
         killed.start()
-        if number % 5:  # every fifth is killed before or as it begins
+        if number % 5:  # every fifth is killed before or while it starts
             wait_for_first_step(killed, folder)
         time.sleep(float(RANDOM.uniform(0, 1)) * seconds)
         killed.kill()
         killed.join()
         resumed += bool(list((folder / "checkpoint").glob("*.pt"))) and not (folder / "weights.safetensors").exists()
-        again = process(folder)
-        again.start()
-        again.join()
+        rerun = make_process(folder)
+        rerun.start()
+        rerun.join()
         assert (folder / "weights.safetensors").read_bytes() == expected
-    assert resumed >= TIMES // 4
+    assert resumed >= KILLS // 4

@@ -1,4 +1,4 @@
-"""The data stages of the LFW study on real photographs: everyone in folds 9 and 10, and a hundred others."""
+"""The data stages of the LFW study on real images: the identities in folds 9 and 10 and a hundred others."""
 
 import os
 import subprocess
@@ -20,15 +20,18 @@ pytestmark = [pytest.mark.workflow, pytest.mark.lfw]
 def results(datasets, tmp_path_factory):
     folder = tmp_path_factory.mktemp("lfw")
     lines = (datasets / "lfw/pairs.txt").read_text().splitlines()[1 + 8 * 600 :]
-    wanted = {word for line in lines for word in line.split() if not word.isdigit()}
+    in_folds = {word for line in lines for word in line.split() if not word.isdigit()}
     others = set()
-    with tarfile.open(datasets / "lfw/lfw-deepfunneled.tgz") as whole, tarfile.open(folder / "lfw.tgz", "w:gz") as part:
-        for member in whole:
+    with (
+        tarfile.open(datasets / "lfw/lfw-deepfunneled.tgz") as archive,
+        tarfile.open(folder / "lfw.tgz", "w:gz") as subset,
+    ):
+        for member in archive:
             name = Path(member.name).parent.name
-            if member.isfile() and name not in wanted and len(others) < 100:
+            if member.isfile() and name not in in_folds and len(others) < 100:
                 others.add(name)
-            if member.isfile() and name in wanted | others:
-                part.addfile(member, whole.extractfile(member))
+            if member.isfile() and name in in_folds | others:
+                subset.addfile(member, archive.extractfile(member))
     overlay = yaml.safe_load((ROOT / "config/lfw.yaml").read_text())
     pairs = str(datasets / "lfw/pairs.txt")
     overlay["datasets"]["lfw"] |= {"variant": "deepfunneled", "archive": str(folder / "lfw.tgz"), "pairs": pairs}
@@ -55,7 +58,7 @@ def test_twelve_hundred_pairs_in_two_folds(results):
     assert ((identities[pairs.a] == identities[pairs.b]) == pairs.same).all()
 
 
-def test_faces_are_found_and_nobody_tested_is_trained_on(results):
+def test_faces_are_found_and_training_and_test_identities_are_disjoint(results):
     quality = pd.read_csv(results / "faces/quality.csv").iloc[0]
     assert quality.images > 2000
     assert quality["no face"] + quality.unreadable <= 1

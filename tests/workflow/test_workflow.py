@@ -1,8 +1,8 @@
-"""The DAG itself: a cut-down study from photographs to report, and what runs again after a change.
+"""The DAG itself: a reduced study from images to report, and what is rerun after a change.
 
-The study is made once, in a copy of the repository, so that files may be edited. Every
-training is of a few steps: the numbers mean nothing here, that they come from the weights
-does.
+The study is run once, in a copy of the repository, so that files can be edited. Every
+training has only a few steps: the numbers themselves are meaningless, but they must come
+from the weights.
 """
 
 import json
@@ -37,7 +37,7 @@ TARGETS = {"all", "faces", "models", "table1", "table2", "figures", "report", "p
 
 
 class Study:
-    """A copy of the repository with a small study's overlay, and Snakemake run in it."""
+    """A copy of the repository with the overlay of a small study, where Snakemake is run."""
 
     def __init__(self, folder: Path):
         self.root = folder / "repository"
@@ -79,7 +79,7 @@ class Study:
         return found - TARGETS
 
     def edit(self, path: str, old: str, new: str):
-        """A context in which a file of the copy is changed."""
+        """A context in which a file of the copy is modified."""
         return _Edit(self.root / path, old, new)
 
 
@@ -92,24 +92,24 @@ class _Edit:
     def __enter__(self):
         self.path.write_text(self.after)
 
-    def __exit__(self, *error):
+    def __exit__(self, *exception):
         self.path.write_text(self.before)
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    made = Study(tmp_path_factory.mktemp("study"))
-    made.snakemake()
-    return made
+    study = Study(tmp_path_factory.mktemp("study"))
+    study.snakemake()
+    return study
 
 
-def test_everything_is_made(study):
+def test_all_outputs_are_created(study):
     table2 = pd.read_csv(study.results / "tables/table2.csv")
     assert table2.model.tolist() == ["teacher", "student", "triplet_0.3", "triplet_distillation"]
     assert {"orl_unseen", "orl_unseen_low", "orl_unseen_high"} <= set(table2)
     table1 = pd.read_csv(study.results / "tables/table1.csv")
-    wanted = {"network", "size_mib", "parameters", "flops", "flops_elementwise", "macs", "seconds_per_image"}
-    assert wanted <= set(table1)
+    expected_columns = {"network", "size_mib", "parameters", "flops", "flops_elementwise", "macs", "seconds_per_image"}
+    assert expected_columns <= set(table1)
     for model in ("teacher", "student", "students/triplet_0.3", "students/triplet_distillation"):
         assert (study.results / model / "seed0/weights.safetensors").is_file()
     assert "does not replicate" in (study.results / "tables/table2.html").read_text()
@@ -118,7 +118,7 @@ def test_everything_is_made(study):
     assert "| ORL, unseen people | 0.1 |" in (study.results / "export/README.md").read_text()
 
 
-def test_nobody_is_both_trained_on_and_tested(study):
+def test_training_and_test_identities_are_disjoint(study):
     from triplet_distillation.faces.store import FaceStore
 
     identities = FaceStore(study.results / "faces/orl/store.arrow").column("identity")
@@ -131,7 +131,7 @@ def test_nobody_is_both_trained_on_and_tested(study):
     assert not tested & trained
 
 
-def test_the_report_has_every_item_and_fetches_nothing(study):
+def test_report_is_complete_and_loads_nothing_from_the_web(study):
     report = (study.results / "report.html").read_text()
     for text in (
         "Triplet distillation on the ORL faces",
@@ -142,11 +142,11 @@ def test_the_report_has_every_item_and_fetches_nothing(study):
     assert not re.search(r'<(script|link|img)[^>]+(src|href)="https?://', report)
 
 
-def test_a_second_run_does_nothing(study):
+def test_second_run_does_nothing(study):
     assert study.would_run() == set()
 
 
-def test_a_new_margin_trains_itself_alone(study):
+def test_new_margin_trains_only_its_own_model(study):
     study.configure("margin.yaml", methods=SMALL["methods"] | {"triplet_0.6": {"loss": "triplet", "margin": 0.6}})
     text = study.snakemake("-n", config="margin.yaml").text
     trained = re.findall(r"wildcards: method=(\S+), seed=0", text)
@@ -157,7 +157,7 @@ def test_a_new_margin_trains_itself_alone(study):
     assert {"make_table2", "make_report"} <= set(re.findall(r"^(?:local)?rule (\w+):", text, re.MULTILINE))
 
 
-def test_a_study_without_distillation_needs_no_teacher_embeddings(study):
+def test_study_without_distillation_skips_the_teacher_embeddings(study):
     study.configure("plain.yaml", study="plain", methods=SMALL["methods"] | {"triplet_distillation": None})
     text = study.snakemake("-n", config="plain.yaml").text
     rules = set(re.findall(r"^(?:local)?rule (\w+):", text, re.MULTILINE))
@@ -165,12 +165,12 @@ def test_a_study_without_distillation_needs_no_teacher_embeddings(study):
     assert not rules & {"embed", "calibrate", "plot_calibration", "plot_triplets"}
 
 
-def test_a_caption_remakes_the_report_alone(study):
+def test_changed_caption_rebuilds_only_the_report(study):
     with study.edit("report/roc.rst", "True accept", "The true accept"):
         assert study.would_run() == {"make_report"}
 
 
-def test_a_losss_formula_trains_the_models_that_use_it_and_no_others(study):
+def test_changed_loss_retrains_only_the_models_that_use_it(study):
     with study.edit(
         "src/triplet_distillation/losses/triplet.py", "distances, self.margin,", "distances, 2 * self.margin,"
     ):
@@ -180,10 +180,11 @@ def test_a_losss_formula_trains_the_models_that_use_it_and_no_others(study):
     assert "make_table1" not in jobs
 
 
-def test_comments_docstrings_and_touch_run_nothing(study):
-    with study.edit(
-        "src/triplet_distillation/losses/triplet.py", "    def forward", "    # a comment\n    def forward"
-    ):
+def test_comments_docstrings_and_touched_files_rerun_nothing(study):
+    loss = "src/triplet_distillation/losses/triplet.py"
+    with study.edit(loss, "    def forward", "    # a comment\n    def forward"):
+        assert study.would_run() == set()
+    with study.edit(loss, "over the batch's triplets", "over all triplets of the batch"):
         assert study.would_run() == set()
     time.sleep(1.1)
     for path in study.root.rglob("*"):
@@ -192,14 +193,14 @@ def test_comments_docstrings_and_touch_run_nothing(study):
     assert study.would_run() == set()
 
 
-def test_another_key_of_the_config_trains_nothing(study):
+def test_changed_evaluation_setting_retrains_nothing(study):
     study.configure("flip.yaml", evaluation={"resamples": 100, "flip": "add"})
     text = study.snakemake("-n", config="flip.yaml").text
     assert not re.search(r"^(local)?rule (train|distill|embed|align):", text, re.MULTILINE)
     assert re.search(r"^(local)?rule evaluate:", text, re.MULTILINE)
 
 
-def test_table2_follows_the_weights_and_leaves_the_report_alone(study):
+def test_table2_follows_the_weights_without_rebuilding_the_report(study):
     weights = study.results / "students/triplet_0.3/seed0/weights.safetensors"
     kept, report = weights.read_bytes(), (study.results / "report.html").stat().st_mtime_ns
     before = pd.read_csv(study.results / "tables/table2.csv").set_index("model").orl_unseen
@@ -217,7 +218,7 @@ def test_table2_follows_the_weights_and_leaves_the_report_alone(study):
     assert again.equals(before)
 
 
-def test_another_study_leaves_this_one_alone_and_the_same_seed_gives_the_same_bits(study):
+def test_other_studies_do_not_modify_this_one_and_the_same_seed_gives_identical_weights(study):
     times = {path: path.stat().st_mtime_ns for path in study.results.rglob("*") if path.is_file()}
     study.configure("other.yaml", study="small-again")
     study.snakemake("models", config="other.yaml")
@@ -226,23 +227,23 @@ def test_another_study_leaves_this_one_alone_and_the_same_seed_gives_the_same_bi
     assert times == {path: path.stat().st_mtime_ns for path in study.results.rglob("*") if path.is_file()}
     from safetensors.numpy import load_file
 
-    same = load_file(study.results / "students/triplet_distillation/seed0/weights.safetensors")
+    first = load_file(study.results / "students/triplet_distillation/seed0/weights.safetensors")
     again = load_file(study.results.parent / "small-again/students/triplet_distillation/seed0/weights.safetensors")
-    assert all((same[name] == again[name]).all() for name in same)
+    assert all((first[name] == again[name]).all() for name in first)
     student = load_file(study.results / "student/seed0/weights.safetensors")
     other = load_file(study.results.parent / "small-seed/student/seed1/weights.safetensors")
     assert any((student[name] != other[name]).any() for name in student)
 
 
-def test_the_exported_student_compares_photographs_and_teaches_another_study(study):
+def test_exported_student_compares_images_and_teaches_another_study(study):
     model, images = study.results / "export/model.onnx", study.results / "faces/orl/images"
     first, second = sorted(images.rglob("*.pgm"))[:2]
     command = [sys.executable, "-m", "triplet_distillation", "compare", str(model), str(first), str(second)]
     environment = os.environ | {"PYTHONPATH": str(study.root / "src")}
-    said = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
+    output = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
     assert re.fullmatch(
         r"score \S+, threshold \S+ at a false accept rate of 0\.1 \(orl_unseen\): (different people|same person)\n",
-        said,
+        output,
     )
     networks = SMALL["networks"] | {"given": {"architecture": "onnx_teacher", "path": str(model)}}
     study.configure("imported.yaml", study="imported", networks=networks, teacher={"network": "given"})
@@ -262,31 +263,31 @@ def test_the_exported_student_compares_photographs_and_teaches_another_study(stu
     assert "onnx_teacher" in str(sidecar["teacher"]["network"])
 
 
-def test_snakemake_killed_in_mid_training_ends_with_the_same_weights(study):
-    target = study.root / "results/killed/student/seed0/weights.safetensors"
+def test_killed_snakemake_resumes_to_identical_weights(study):
+    weights = study.root / "results/killed/student/seed0/weights.safetensors"
     training = {"iterations": 60, "checkpoint_every": 5, "sampling": {"batch_size": 16}}
     study.configure("killed.yaml", study="killed", student={"network": "tiny", "training": training})
-    goal = "results/killed/student/seed0/weights.safetensors"
-    study.snakemake(goal, config="killed.yaml")
-    undisturbed = target.read_bytes()
-    shutil.rmtree(target.parent)
+    target = "results/killed/student/seed0/weights.safetensors"
+    study.snakemake(target, config="killed.yaml")
+    uninterrupted = weights.read_bytes()
+    shutil.rmtree(weights.parent)
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", goal, "--configfile", "killed.yaml"]
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", target, "--configfile", "killed.yaml"]
     running = subprocess.Popen(command, cwd=study.root, env=environment, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
-    while not list((target.parent / "checkpoint").glob("*.pt")):
+    while not list((weights.parent / "checkpoint").glob("*.pt")):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     running.kill()
     running.wait()
-    assert not target.exists()
-    assert "cannot be locked" in study.snakemake(goal, config="killed.yaml", check=False).text
+    assert not weights.exists()
+    assert "cannot be locked" in study.snakemake(target, config="killed.yaml", check=False).text
     study.snakemake("--unlock", config="killed.yaml")
-    study.snakemake(goal, config="killed.yaml")
-    assert target.read_bytes() == undisturbed
+    study.snakemake(target, config="killed.yaml")
+    assert weights.read_bytes() == uninterrupted
 
 
-def test_it_runs_from_another_folder_and_as_a_module(study, tmp_path):
+def test_workflow_runs_from_another_folder_and_as_a_module(study, tmp_path):
     text = study.snakemake("-n", "--snakefile", str(study.root / "Snakefile"), cwd=tmp_path).text
     assert "rule make_report:" in text
     module = tmp_path / "module"
@@ -304,7 +305,7 @@ def test_it_runs_from_another_folder_and_as_a_module(study, tmp_path):
     assert "triplets_make_report" in process.stdout + process.stderr
 
 
-def test_a_wrong_key_stops_at_once(study):
+def test_unknown_key_is_rejected_without_a_traceback(study):
     study.configure("wrong.yaml", evaluatoin={})
     process = study.snakemake("-n", config="wrong.yaml", check=False)
     assert process.returncode != 0
@@ -312,7 +313,7 @@ def test_a_wrong_key_stops_at_once(study):
     assert "Traceback" not in process.text
 
 
-def test_a_failed_job_leaves_its_reason_in_its_log(study):
+def test_failed_job_logs_its_reason(study):
     study.configure(
         "failing.yaml", study="failing", benchmarks={"orl_unseen": {"held_out": {"identities": 4, "folds": 3}}}
     )
@@ -323,7 +324,7 @@ def test_a_failed_job_leaves_its_reason_in_its_log(study):
     assert "3 folds need at least 6 held-out identities" in log.read_text()
 
 
-def test_the_weights_say_what_they_are(study):
+def test_weights_and_embeddings_have_metadata(study):
     from triplet_distillation.networks import weights
 
     metadata = weights.read_metadata(study.results / "students/triplet_0.3/seed0/weights.safetensors")

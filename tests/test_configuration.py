@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from triplet_distillation import configuration
+from triplet_distillation import configuration, registry
+from triplet_distillation.losses.distances import DISTANCES
+from triplet_distillation.losses.triplets import MINERS
 
 ROOT = Path(__file__).parents[1]
 SCHEMA = configuration.read_schema(ROOT / "workflow/schemas/config.schema.yaml")
@@ -67,6 +69,9 @@ def test_default_study_is_valid_and_every_default_is_filled_in():
         ),
         ("methods/triplet_0.3/training", {"iteration": 3}, ["methods.triplet_0.3.training.iteration", "'iterations'"]),
         ("profile/networks", ["slim", "big"], ["profile.networks.1", "'big' is not defined"]),
+        ("methods/triplet_0.3/distance", "euclid", ["methods.triplet_0.3.distance", "'euclidean'"]),
+        ("methods/triplet_0.3/mining", "hardest", ["methods.triplet_0.3.mining", "now called 'batch_hard'"]),
+        ("second_stage/training/sampling/kind", "identities", ["sampling.kind", "now called 'pk'"]),
     ],
 )
 def test_error_names_the_key_and_the_remedy(path, value, expected):
@@ -74,6 +79,39 @@ def test_error_names_the_key_and_the_remedy(path, value, expected):
         configuration.resolve(modified_config(path, value), SCHEMA)
     for text in expected:
         assert text in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "new"),
+    [
+        ("datasets/orl/alignment/engine", "mtcnn", "detector"),
+        ("benchmarks/orl_unseen/held_out/people", 12, "identities"),
+        ("networks/slim/last", 448, "last_channels"),
+        ("networks/sface", {"architecture": "onnx_teacher", "path": "a.onnx", "colour_order": "BGR"}, "color_order"),
+        ("teacher/method/sampled", 0.1, "sample_rate"),
+        ("methods/triplet_0.3/selection", "all", "mining"),
+        ("methods/triplet_0.3/number", 10, "num_triplets"),
+        ("methods/softmax", {"loss": "arcface", "sampled": 0.1}, "sample_rate"),
+        ("second_stage/training/sampling/identities", 14, "p"),
+        ("second_stage/training/sampling/images", 4, "k"),
+        ("methods/triplet_0.3/training", {"sampling": {"kind": "pk", "singles": 3}}, "extra_negatives"),
+        ("student/training/augmentation/mirror", True, "flip"),
+        ("teacher/licence", "MIT", "license"),
+        ("student/licence", "MIT", "license"),
+        ("evaluation/mirror", "add", "flip"),
+        ("export/fmr", [0.1], "far"),
+    ],
+)
+def test_old_key_is_answered_with_the_new_one(path, value, new):
+    with pytest.raises(configuration.ConfigurationError, match=f"It is now called '{new}'"):
+        configuration.resolve(modified_config(path, value), SCHEMA)
+
+
+def test_choices_of_a_setting_are_those_that_its_function_knows():
+    for loss in ("triplet", "triplet_distillation"):
+        settings = registry.arguments("losses", loss)
+        assert configuration._choices(settings["distance"][0]) == tuple(DISTANCES)
+        assert configuration._choices(settings["mining"][0]) == tuple(MINERS)
 
 
 def test_all_errors_are_reported_together():

@@ -6,6 +6,7 @@ value is reported with the key's path, what is allowed and the closest correct n
 key that was renamed, with its new name.
 """
 
+import ast
 import copy
 import fnmatch
 import json
@@ -44,6 +45,8 @@ RENAMED_KEYS = {
     "export.fmr": "far",
 }
 """Keys of version 0.1.0 and what they are called now: hints for whoever still writes the old ones."""
+RENAMED_VALUES = {"identities": "pk", "hardest": "batch_hard"}
+"""The same for values that must be one of a list."""
 
 
 def read_schema(path: str | Path) -> dict:
@@ -131,9 +134,7 @@ def _explain(error) -> str:
             for name in wrong
         )
     if error.validator == "enum":
-        return f"{key}: {instance!r} is not one of {', '.join(map(repr, error.validator_value))}." + registry.suggest(
-            instance, error.validator_value
-        )
+        return f"{key}: {_not_one_of(instance, error.validator_value)}"
     if error.validator == "type":
         return f"{key}: {_described(instance)} where {_type_name(error.validator_value)} is expected.{_cause(instance)}"
     if error.validator == "required":
@@ -142,6 +143,12 @@ def _explain(error) -> str:
     if error.validator == "oneOf":
         return f"{key}: set exactly one of {' and '.join(each['required'][0] for each in error.validator_value)}"
     return f"{key}: {error.message} ({error.schema.get('description', 'see config/README.md')})"
+
+
+def _not_one_of(value: Any, allowed: Iterable[str]) -> str:
+    renamed = RENAMED_VALUES.get(str(value))
+    hint = f" It is now called {renamed!r}." if renamed in allowed else registry.suggest(value, allowed)
+    return f"{value!r} is not one of {', '.join(map(repr, allowed))}.{hint}"
 
 
 def _described(value) -> str:
@@ -242,6 +249,8 @@ def _check_settings(key: str, package: str, selector: str, entry: dict, other_ke
             names = sorted(allowed.keys() | other_keys | {selector})
             hint = _hint(key, setting, names)
             problems.append(f"{key}.{setting}: {name} has no such setting.{hint} Allowed: {', '.join(names)}")
+        elif (choices := _choices(allowed[setting][0])) and value not in choices:
+            problems.append(f"{key}.{setting}: {_not_one_of(value, choices)}")
         elif not _fits(value, allowed[setting][0]):
             problems.append(
                 f"{key}.{setting}: {_described(value)} where {allowed[setting][0]} is expected.{_cause(value)}"
@@ -265,6 +274,13 @@ def _fits(value: Any, annotation: str) -> bool:
     if annotation not in TYPES:
         return True
     return isinstance(value, TYPES[annotation]) and (annotation == "bool" or not isinstance(value, bool))
+
+
+def _choices(annotation: str) -> tuple[str, ...]:
+    """The values that ``Literal['a', 'b']`` allows; none for other annotations."""
+    if not annotation.startswith("Literal["):
+        return ()
+    return ast.literal_eval(f"({annotation.removeprefix('Literal[').removesuffix(']')},)")
 
 
 def is_pretrained(network: dict) -> bool:

@@ -1,5 +1,7 @@
 """Triplet loss with one fixed margin (Schroff et al. 2015), the paper's baseline (Eq. 1)."""
 
+from typing import Literal
+
 from triplet_distillation.losses import Loss, LossContext
 from triplet_distillation.losses.distances import pairwise_distances
 from triplet_distillation.losses.triplets import Mining, all_triplets, triplet_margin_loss
@@ -22,8 +24,8 @@ class TripletMarginLoss(Loss):
         context: LossContext,
         *,
         margin: float,
-        distance: str = "squared_euclidean",
-        mining: str = "all",
+        distance: Literal["squared_euclidean", "euclidean", "cosine", "angular"] = "squared_euclidean",
+        mining: Literal["all", "semihard", "batch_hard", "random"] = "all",
         num_triplets: int = 1000,
     ):
         super().__init__()

@@ -1,5 +1,7 @@
 """Triplet distillation, the paper's method (Eqs. 2–4): the teacher sets the margin of every triplet."""
 
+from typing import Literal
+
 import torch
 
 from triplet_distillation.losses import Loss, LossContext
@@ -47,8 +49,8 @@ class TripletDistillationLoss(Loss):
         self,
         context: LossContext,
         *,
-        distance: str = "squared_euclidean",
-        mining: str = "all",
+        distance: Literal["squared_euclidean", "euclidean", "cosine", "angular"] = "squared_euclidean",
+        mining: Literal["all", "semihard", "batch_hard", "random"] = "all",
         num_triplets: int = 1000,
     ):
         super().__init__()

@@ -1,0 +1,45 @@
+"""Plug-ins are found by their file; the class may have any name."""
+
+import pytest
+
+from triplet_distillation import registry
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A plug-in package of losses with files of this test's choice."""
+    monkeypatch.setattr(registry, "package_folder", lambda package: tmp_path)
+    return tmp_path
+
+
+def test_every_plugin_has_a_name_of_its_own_and_is_loaded_by_its_file():
+    for package, base in registry.PLUGIN_CLASS.items():
+        classes = [registry.load(package, name) for name in registry.names(package)]
+        assert len({each.__name__ for each in classes}) == len(classes)
+        assert all(base in [parent.__name__ for parent in each.__mro__[1:]] for each in classes)
+
+
+def test_helper_modules_and_private_classes_are_not_plugins(package):
+    (package / "helper.py").write_text("class Triplets(NamedTuple):\n    pass\n")
+    (package / "half.py").write_text("class _Base(Loss):\n    pass\n")
+    (package / "cosface.py").write_text(
+        "class _Base(nn.Module):\n    pass\n\n\nclass CosFace(losses.Loss):\n    pass\n"
+    )
+    assert registry.names("losses") == ["cosface"]
+
+
+def test_unknown_plugin_is_answered_with_the_known_ones():
+    with pytest.raises(KeyError, match=r"no loss named 'arcfase'.*Did you mean 'arcface'"):
+        registry.load("losses", "arcfase")
+
+
+def test_settings_and_attributes_are_read_without_importing(package):
+    (package / "mine.py").write_text(
+        "import no_such_module\n\n\nclass MyLoss(Loss):\n    requires = ('margins',)\n\n"
+        "    def __init__(self, context, *, scale: float = 2.0, margin: int):\n        pass\n"
+    )
+    assert registry.arguments("losses", "mine") == {"scale": ("float", 2.0), "margin": ("int", registry.REQUIRED)}
+    assert registry.attribute("losses", "mine", "requires") == ("margins",)
+    assert registry.attribute("losses", "mine", "other", default=1) == 1
+    with pytest.raises(KeyError, match=r"MyLoss .* does not define 'other'"):
+        registry.attribute("losses", "mine", "other")

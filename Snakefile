@@ -17,6 +17,7 @@ pathvars:
 report: "report/workflow.rst"
 
 
+include: "workflow/rules/template.smk"
 include: "workflow/rules/acquire.smk"
 include: "workflow/rules/align.smk"
 include: "workflow/rules/split.smk"

@@ -51,7 +51,7 @@ def test_default_study_is_valid_and_every_default_is_filled_in():
         ("benchmarks/orl_unseen/dataset", "orel", ["benchmarks.orl_unseen.dataset", "'orl'"]),
         ("training_data/dataset", "lfw", ["training_data.dataset", "Defined: orl"]),
         ("seeds", [], ["seeds"]),
-        ("seeds", 0, ["seeds", "a list is expected"]),
+        ("seeds", 0, ["seeds", "expected a list"]),
         ("study", "a/b", ["study", "letters, digits"]),
         ("execution/device", "gpu", ["execution.device"]),
         ("execution/processes", 3, ["student.training.sampling", "56 images per step", "among 3 processes"]),

@@ -23,7 +23,7 @@ from triplet_distillation.settings import ExecutionSettings, SamplingSettings
 
 
 class ConfigurationError(ValueError):
-    """The configuration is wrong; the message names every wrong key and the remedy."""
+    """The configuration is invalid; the message names every wrong key and the remedy."""
 
 
 RENAMED_KEYS = {
@@ -68,12 +68,12 @@ def resolve(config: dict, schema: dict) -> dict:
     problems = [_explain(error) for error in sorted(Draft202012Validator(schema).iter_errors(resolved), key=_path)]
     problems = problems or _check_names(resolved, schema)
     if problems:
-        raise ConfigurationError("the configuration is wrong:\n  " + "\n  ".join(problems))
+        raise ConfigurationError("the configuration is invalid:\n  " + "\n  ".join(problems))
     return resolved
 
 
 def _plain(config: dict) -> dict:
-    """Plain dicts and lists, whatever mappings the caller has."""
+    """Plain dicts and lists, regardless of the caller's types of mappings."""
     return json.loads(json.dumps(config))
 
 
@@ -136,7 +136,7 @@ def _explain(error) -> str:
     if error.validator == "enum":
         return f"{key}: {_not_one_of(instance, error.validator_value)}"
     if error.validator == "type":
-        return f"{key}: {_described(instance)} where {_type_name(error.validator_value)} is expected.{_cause(instance)}"
+        return f"{key}: expected {_type_name(error.validator_value)}, got {_described(instance)}.{_cause(instance)}"
     if error.validator == "required":
         missing = sorted(set(error.validator_value) - instance.keys())
         return f"{key}: {', '.join(missing)} is missing. {error.schema.get('description', '')}".rstrip()
@@ -214,10 +214,10 @@ def _check_sampling(key: str, training: dict, execution: dict) -> list[str]:
     required, optional = SAMPLING[sampling["kind"]]
     present = sampling.keys() - {"kind"}
     wrong = [f"{name} is missing" for name in sorted(required - present)]
-    wrong += [f"{name} does not belong to it (null removes it)" for name in sorted(present - required - optional)]
+    wrong += [f"{name} is not one of its settings (null removes it)" for name in sorted(present - required - optional)]
     if wrong:
         return [f"{key}.sampling: kind {sampling['kind']!r}: {', '.join(wrong)}"]
-    size = SamplingSettings(**sampling).images_per_step
+    size = SamplingSettings(**sampling).global_batch_size
     world_size = ExecutionSettings(**execution).world_size
     if size % world_size:
         return [f"{key}.sampling: {size} images per step cannot be divided evenly among {world_size} processes"]
@@ -252,9 +252,7 @@ def _check_settings(key: str, package: str, selector: str, entry: dict, other_ke
         elif (choices := _choices(allowed[setting][0])) and value not in choices:
             problems.append(f"{key}.{setting}: {_not_one_of(value, choices)}")
         elif not _fits(value, allowed[setting][0]):
-            problems.append(
-                f"{key}.{setting}: {_described(value)} where {allowed[setting][0]} is expected.{_cause(value)}"
-            )
+            problems.append(f"{key}.{setting}: expected {allowed[setting][0]}, got {_described(value)}.{_cause(value)}")
     missing = [each for each, (_, default) in allowed.items() if default is registry.REQUIRED and each not in entry]
     return problems + [f"{key}.{each}: {name} requires this setting" for each in missing]
 

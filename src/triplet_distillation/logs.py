@@ -1,4 +1,4 @@
-"""A quiet log file per job; on the screen, a progress bar and a one-line summary."""
+"""A quiet log file per job; on the terminal, a progress bar and a one-line summary."""
 
 import contextlib
 import logging
@@ -12,14 +12,14 @@ from typing import Any
 
 from tqdm import tqdm
 
-_screen = sys.stderr
+_terminal = sys.stderr
 
 
 @contextlib.contextmanager
 def logged_to(path: str) -> Generator[None]:
     """Redirect all output, including that of native code, to ``path``; an uncaught error is logged there too."""
-    global _screen
-    _screen = os.fdopen(os.dup(2), "w")
+    global _terminal
+    _terminal = os.fdopen(os.dup(2), "w")
     sys.stdout.flush()
     sys.stderr.flush()
     with Path(path).open("a", encoding="utf-8") as log:
@@ -32,7 +32,7 @@ def logged_to(path: str) -> Generator[None]:
         logging.info("done in %.1f s", time.monotonic() - started)
     except BaseException as error:
         traceback.print_exc()
-        print(f"{type(error).__name__}: {error}\n  (log: {path})", file=_screen, flush=True)
+        print(f"{type(error).__name__}: {error}\n  (log: {path})", file=_terminal, flush=True)
         sys.exit(1)
 
 
@@ -43,12 +43,12 @@ def log_to_stderr() -> None:
 
 
 def progress(items: Iterable[Any], description: str, unit: str, total: int | None = None, initial: int = 0) -> tqdm:
-    """Wrap ``items`` in a progress bar if the screen is a terminal; otherwise show nothing."""
-    return tqdm(items, description, total=total, initial=initial, unit=unit, file=_screen, disable=None, leave=False)
+    """Wrap ``items`` in a progress bar if there is a terminal; otherwise show nothing."""
+    return tqdm(items, description, total=total, initial=initial, unit=unit, file=_terminal, disable=None, leave=False)
 
 
 def summary(text: str) -> None:
     """Print and log one line: what this job produced."""
     logging.info(text)
-    if not os.path.sameopenfile(_screen.fileno(), 2):
-        print(text, file=_screen, flush=True)
+    if not os.path.sameopenfile(_terminal.fileno(), 2):
+        print(text, file=_terminal, flush=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent
 EXCLUDED_MODULES = {"logs.py"}
-"""Modules that only affect the screen and the log, and so never a result."""
+"""Modules that only affect the terminal and the log, and so never a result."""
 
 
 def digest(content: object) -> str:

@@ -1,4 +1,4 @@
-"""Settings of trainings, of where they run, and of the evaluation: parts of the checked configuration, with types.
+"""Parts of the checked configuration with types: training, execution, evaluation, export.
 
 Rules pass plain dicts, which Snakemake compares to decide what runs again; scripts turn
 them into these classes, and everything after that takes them as they are.
@@ -25,7 +25,7 @@ class SamplingSettings:
     extra_negatives: int = 0
 
     @property
-    def images_per_step(self) -> int:
+    def global_batch_size(self) -> int:
         """Size B of a global batch."""
         return self.batch_size if self.kind == "uniform" else self.p * self.k + self.extra_negatives
 
@@ -43,7 +43,7 @@ class AugmentationSettings:
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """One training; config/README.md explains every key."""
+    """One training run; config/README.md explains every key."""
 
     iterations: int
     learning_rate: float
@@ -74,7 +74,7 @@ class TrainingSettings:
         """The highest learning rate; proportional to the batch size if it is given for a ``reference_batch``."""
         if not self.reference_batch:
             return self.learning_rate
-        return self.learning_rate * self.sampling.images_per_step / self.reference_batch
+        return self.learning_rate * self.sampling.global_batch_size / self.reference_batch
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class ExecutionSettings:
 
     @property
     def world_size(self) -> int:
-        """Processes of one training, on all nodes."""
+        """Processes of one training run, on all nodes."""
         return self.processes * self.nodes
 
 
@@ -105,7 +105,7 @@ class TeacherFiles:
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """Everything that one training reads and writes.
+    """Everything that one training run reads and writes.
 
     Attributes:
         name: of the model, for the metadata and the summary.

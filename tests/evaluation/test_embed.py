@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from triplet_distillation.evaluation.embed import embed, fuse
-from triplet_distillation.evaluation.teacher_cache import write_cache
+from triplet_distillation.evaluation.teacher_cache import write_teacher_embeddings
 from triplet_distillation.faces.store import FaceStore
 from triplet_distillation.files import read_json
 from triplet_distillation.networks import weights
@@ -51,7 +51,9 @@ def test_teacher_cache_records_where_it_comes_from(small_store, tmp_path):
     network = weights.create(NETWORK)
     weights.save(tmp_path / "w.safetensors", network, NETWORK, {"study": "test"})
     execution = ExecutionSettings(threads=1, device="cpu")
-    write_cache(tmp_path / "w.safetensors", small_store, execution, tmp_path / "e.npy", tmp_path / "e.json")
+    write_teacher_embeddings(
+        tmp_path / "w.safetensors", small_store, execution, tmp_path / "e.npy", tmp_path / "e.json"
+    )
     cached, sidecar = np.load(tmp_path / "e.npy", mmap_mode="r"), read_json(tmp_path / "e.json")
     assert cached.shape == (30, 2, 8)
     assert np.allclose(np.linalg.norm(cached, axis=2), 1, atol=1e-5)
@@ -65,4 +67,4 @@ def test_missing_gpu_is_reported(small_store, tmp_path):
         pytest.skip("this machine has a GPU")
     execution = ExecutionSettings(threads=1, device="cuda")
     with pytest.raises(RuntimeError, match=r"execution\.device is cuda"):
-        write_cache("w", small_store, execution, tmp_path / "e.npy", tmp_path / "e.json")
+        write_teacher_embeddings("w", small_store, execution, tmp_path / "e.npy", tmp_path / "e.json")

@@ -22,7 +22,7 @@ def apply(matrix, points):
 @pytest.mark.parametrize(("angle", "scale", "shift"), [(0, 1, (0, 0)), (0.4, 2.5, (30, -7)), (-2, 0.3, (-100, 55))])
 def test_similarity_recovers_an_exact_transform(angle, scale, shift):
     matrix = transform(angle, scale, shift)
-    found = align.similarity(apply(matrix, TEMPLATE), TEMPLATE)
+    found = align.similarity_transform(apply(matrix, TEMPLATE), TEMPLATE)
     assert np.allclose(apply(found, apply(matrix, TEMPLATE)), TEMPLATE, atol=1e-9)
 
 
@@ -34,12 +34,12 @@ def test_similarity_is_the_least_squares_solution():
         rows += [[x, -y, 1, 0], [y, x, 0, 1]]
         right += [u, v]
     a, b, tx, ty = np.linalg.lstsq(np.array(rows), np.array(right), rcond=None)[0]
-    assert np.allclose(align.similarity(points, TEMPLATE), [[a, -b, tx], [b, a, ty]])
+    assert np.allclose(align.similarity_transform(points, TEMPLATE), [[a, -b, tx], [b, a, ty]])
 
 
 def test_similarity_never_flips():
     flipped = TEMPLATE * (-1, 1)
-    matrix = align.similarity(flipped, TEMPLATE)[:, :2]
+    matrix = align.similarity_transform(flipped, TEMPLATE)[:, :2]
     assert np.linalg.det(matrix) > 0
 
 

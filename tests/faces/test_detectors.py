@@ -97,7 +97,7 @@ def test_suppression_matches_a_plain_loop():
         return intersection / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - intersection)
 
     expected = [a for a in boxes if not any(b[4] > a[4] and overlap(a, b) > 0.3 for b in boxes)]
-    found = mtcnn.suppress(boxes, 0.3)
+    found = mtcnn.non_max_suppression(boxes, 0.3)
     assert sorted(map(tuple, found)) == sorted(map(tuple, expected))
     assert (np.diff(found[:, 4]) <= 0).all()
 

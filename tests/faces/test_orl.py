@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from triplet_distillation.faces.acquire import acquire
-from triplet_distillation.faces.align import TEMPLATE, build_store, similarity
+from triplet_distillation.faces.align import TEMPLATE, build_store, similarity_transform
 from triplet_distillation.faces.sources import SourceImage
 from triplet_distillation.faces.store import FaceStore
 
@@ -46,7 +46,7 @@ def test_mtcnn_finds_and_aligns_the_faces(acquired, tmp_path):
     assert opened.metadata["detector"].startswith("mtcnn 1.")
     assert opened.metadata["checksum"] == CHECKSUM
     for landmarks in opened.column("landmarks").reshape(-1, 5, 2):
-        matrix = similarity(landmarks, TEMPLATE)
+        matrix = similarity_transform(landmarks, TEMPLATE)
         error = np.linalg.norm(landmarks @ matrix[:, :2].T + matrix[:, 2] - TEMPLATE, axis=1)
         assert error.mean() < 8
         assert landmarks[0, 0] < landmarks[1, 0]

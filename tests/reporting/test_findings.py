@@ -12,7 +12,7 @@ def test_second_stage_without_active_triplets_triggers_a_warning(tmp_path, activ
     path = tmp_path / "history.parquet"
     write_table(path, pd.DataFrame({"step": [0, 1, 2], "active": active}))
     sentences = findings._about_activity({"students/a": [str(path)]}, {"students/a": "+ triplet"})
-    assert sentences[0].startswith(f"triplet: {100 * active[0]:.1f} % of triplets active at the first step")
+    assert sentences[0].startswith(f"triplet: {100 * active[0]:.1f}% of triplets active at the first step")
     assert (
         any(sentence.startswith("Warning: triplet had almost nothing to learn") for sentence in sentences)
         == expect_warning

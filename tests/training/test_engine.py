@@ -97,7 +97,7 @@ def test_sigterm_completes_the_step_and_writes_a_checkpoint(folder, small_store,
     settings = {"checkpoint_every": 100}
     with monkeypatch.context() as patched:
         patched.setattr(engine, "train_step", step)
-        with pytest.raises(engine.Preempted, match="after step 2 of 6"):
+        with pytest.raises(engine.Preempted, match="after 3 of 6 steps"):
             run(interrupted, small_store, training=settings)
     assert [path.name for path in (interrupted / "checkpoint").glob("*.pt")] == ["step00000003.pt"]
     resumed, resumed_history = run(interrupted, small_store, training=settings)

@@ -88,7 +88,7 @@ def test_control_group_limits_are_respected(tmp_path, monkeypatch):
     job = tmp_path / "job"
     step = job / "step"
     step.mkdir(parents=True)
-    monkeypatch.setattr(guards, "_control_groups", lambda: [step, job, tmp_path])
+    monkeypatch.setattr(guards, "_cgroups", lambda: [step, job, tmp_path])
     unlimited = guards.free_memory(torch.device("cpu"))
     for group, limit in ((step, "max"), (job, "5000")):
         (group / "memory.current").write_text("1000\n")
@@ -98,8 +98,8 @@ def test_control_group_limits_are_respected(tmp_path, monkeypatch):
     assert guards.free_memory(torch.device("cpu")) == pytest.approx(unlimited, rel=0.2)
 
 
-def test_control_groups_of_this_process_end_at_the_root():
-    groups = guards._control_groups()
+def test_cgroups_of_this_process_end_at_the_root():
+    groups = guards._cgroups()
     assert not groups or groups[-1] == guards.CGROUPS
 
 

@@ -81,25 +81,6 @@ wildcard_constraints:
     shard=r"[0-9]+",
 
 
-rule template:
-    log:
-        "<results>/logs/<name>.log",
-    benchmark:
-        "<results>/timings/<name>.tsv"
-    """What all rules inherit: log, timing, environment, resources. `name` is the rule and its wildcards."""
-    pathvars:
-        name="template",
-    conda:
-        "../../envs/study.yaml"
-    resources:
-        mem_mb=2000,
-        runtime=30,
-    params:
-        script="",
-    script:
-        "../scripts/{params.script}"
-
-
 def code(script, *modules):
     """Version of the code that a script runs: its own, and that of the library modules that it uses."""
     return provenance.code_version(ROOT / "workflow/scripts" / script, *modules)
@@ -153,7 +134,7 @@ def training_code(network, method):
 
 
 def training_settings(network, method, training):
-    """What a training reads from the configuration, apart from paths and seed."""
+    """What a training run reads from the configuration, apart from paths and seed."""
     return {
         "study": study["study"],
         "network": study["networks"][network],

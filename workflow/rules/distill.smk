@@ -1,4 +1,4 @@
-# Second stage: continue training the ArcFace student by one method.
+# Second stage: continue training the ArcFace student with one method.
 use rule train as distill with:
     input:
         unpack(method_inputs),

@@ -1,4 +1,4 @@
-# Measure the cost of a network: parameters, operations, time for one image.
+# Measure the cost of a network: parameters, FLOPs, inference time per image.
 use rule template as profile with:
     input:
         model=lambda wildcards: NETWORK_FILES.get(wildcards.network, []),

@@ -33,8 +33,8 @@ def model_card(
             f"{model_input['color_order']}, (pixel − {model_input['pixel_mean']:g}) / {model_input['pixel_scale']:g}; "
             f"output `embeddings`, [batch, {metadata['embedding']['size']}], not normalized.",
             "- `model.safetensors`: the same weights for PyTorch.",
-            f"- Faces are aligned: {data['template']} (detector: {data['detector']}).",
-            f"- Flipped image: {settings.flip}. Scores are cosines.",
+            f"- Align faces as in training: template {data['template']}, detector {data['detector']}.",
+            f"- Image and flipped copy are fused by: {settings.flip}. Scores are cosine similarities.",
             "- Both files contain this information in their metadata.",
             "- `python -m triplet_distillation compare model.onnx A.jpg B.jpg` compares two images.",
             "",
@@ -44,11 +44,11 @@ def model_card(
             "| --- | --- | --- | --- | --- |",
             *(_metrics_row(settings.benchmarks[name], found) for name, found in metrics.items()),
             "",
-            "| benchmark | false accept rate | threshold (cosine) |",
+            "| benchmark | false accept rate | threshold |",
             "| --- | --- | --- |",
             *(_threshold_row(settings.benchmarks, entry) for entry in metadata["thresholds"]),
             "",
-            f"ONNX Runtime against PyTorch on {parity['faces']} training faces: lowest cosine "
+            f"ONNX Runtime against PyTorch on {parity['faces']} faces of the training data set: lowest cosine "
             + ", ".join(f"{cosine:.7f} in batches of {count}" for count, cosine in parity["lowest_cosine"].items())
             + ".",
             "",
@@ -58,11 +58,11 @@ def model_card(
             f"- Teacher: {_teacher(teacher)}; license: {_teacher_license(teacher, data, settings)}.",
             f"- Digest of settings, data and code: `{metadata['digest']}`.",
             "",
-            "## Limits",
+            "## Limitations",
             "",
             "The metrics and thresholds hold for the benchmarks above and similar faces. Measure a threshold on "
             "impostor pairs of your own before you base a decision about people on it. Performance was not measured "
-            "separately for groups of people.",
+            "separately for demographic groups.",
             "",
         ]
     )

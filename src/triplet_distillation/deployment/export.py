@@ -22,7 +22,7 @@ from triplet_distillation.settings import ExportSettings
 
 REQUIRED_COSINE = 0.99999
 """Lowest acceptable cosine between ONNX Runtime's and PyTorch's embeddings of a face."""
-BATCHES = (1, 64)
+BATCH_SIZES = (1, 64)
 """Batch sizes at which the two are compared."""
 
 
@@ -84,15 +84,15 @@ def parity(network: nn.Module, exported: Model, store: FaceStore, rows: np.ndarr
     """Compare ONNX Runtime's embeddings of the faces at ``rows`` with PyTorch's.
 
     Returns:
-        ``faces`` and, for each batch size in :data:`BATCHES`, the ``lowest_cosine``.
+        ``faces`` and, for each batch size in :data:`BATCH_SIZES`, the ``lowest_cosine``.
 
     Raises:
         ParityError: a cosine is below :data:`REQUIRED_COSINE`.
     """
     images = torch.from_numpy(np.stack([store.image(row) for row in rows])).permute(0, 3, 1, 2)
-    expected = _embeddings(network, images, max(BATCHES))
+    expected = _embeddings(network, images, max(BATCH_SIZES))
     found: dict[str, Any] = {"faces": len(rows), "required_cosine": REQUIRED_COSINE, "lowest_cosine": {}}
-    for size in BATCHES:
+    for size in BATCH_SIZES:
         lowest = float((expected * _embeddings(exported.network, images, size)).sum(dim=1).min())
         found["lowest_cosine"][str(size)] = lowest
         if lowest < REQUIRED_COSINE:
@@ -120,7 +120,7 @@ def export(name: str, student: StudentFiles, settings: ExportSettings, folder: s
     """Write ``model.onnx``, ``model.safetensors``, ``parity.json`` and ``README.md``, the model card, to ``folder``.
 
     Args:
-        name: of the model, for readers.
+        name: display name of the model.
         student: inputs.
         settings: of the export.
         folder: output.

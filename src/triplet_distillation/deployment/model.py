@@ -17,7 +17,7 @@ from triplet_distillation.faces.sources import SourceImage
 from triplet_distillation.faces.sources.folder import images_in
 from triplet_distillation.faces.store import NO_FACE
 from triplet_distillation.networks import Network, weights
-from triplet_distillation.networks.onnx_teacher import OnnxTeacher
+from triplet_distillation.networks.onnx_teacher import ONNXTeacher
 
 BATCH_SIZE = 32
 
@@ -57,8 +57,8 @@ class Model:
         return fuse(embed_images(self.network, faces, torch.device("cpu")), self.metadata["flip"])
 
 
-def _open_onnx(path: Path) -> tuple[OnnxTeacher, dict[str, Any]]:
-    network = OnnxTeacher(path=str(path))
+def _open_onnx(path: Path) -> tuple[ONNXTeacher, dict[str, Any]]:
+    network = ONNXTeacher(path=str(path))
     entries = network.session.get_modelmeta().custom_metadata_map
     return network, {key: json.loads(value) for key, value in entries.items()} if "flip" in entries else {}
 

@@ -45,6 +45,6 @@ def evaluate_model(
         found, correct = verification.evaluate(scores, pairs, settings.far)
         metrics[benchmark] = dataclasses.asdict(found)
         tables.append(pairs.assign(score=scores, correct=correct, benchmark=benchmark))
-        summary(f"{metadata['model']} on {benchmark}: accuracy {100 * found.accuracy:.2f} %, AUC {found.auc:.4f}")
+        summary(f"{metadata['model']} on {benchmark}: accuracy {100 * found.accuracy:.2f}%, AUC {found.auc:.4f}")
     write_json(metrics_output, metrics)
     write_table(scores_output, pd.concat(tables, ignore_index=True))

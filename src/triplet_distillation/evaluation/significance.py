@@ -7,7 +7,7 @@ from scipy.stats import binomtest
 
 
 class Interval(NamedTuple):
-    """A mean with its 95 % interval."""
+    """A mean with its 95% confidence interval."""
 
     mean: float
     low: float
@@ -15,7 +15,7 @@ class Interval(NamedTuple):
 
 
 def bootstrap(values: np.ndarray, same: np.ndarray, resamples: int, seed: int) -> Interval:
-    """Mean of ``values`` with its 95 % interval, by bootstrap over seeds and pairs.
+    """Mean of ``values`` with its 95% confidence interval, by bootstrap over seeds and pairs.
 
     Every resample draws seeds with replacement, and pairs with replacement, separately for
     genuine and impostor pairs (the same pairs for all seeds, because all seeds were tested
@@ -55,7 +55,7 @@ def holm(p: np.ndarray) -> np.ndarray:
 
 
 def verdict(difference: float, corrected_p: float) -> str:
-    """Verdict on the claim "A beats B": ``supported``, ``not supported`` or ``contradicted`` (at 5 %)."""
+    """Verdict on the claim "A beats B": ``supported``, ``not supported`` or ``contradicted`` (at 5%)."""
     if corrected_p >= 0.05:
         return "not supported"
     return "supported" if difference > 0 else "contradicted"

@@ -12,7 +12,9 @@ from triplet_distillation.provenance import file_digest
 from triplet_distillation.settings import ExecutionSettings
 
 
-def write_cache(weights_path: str, store_path: str, execution: ExecutionSettings, output: str, sidecar: str) -> None:
+def write_teacher_embeddings(
+    weights_path: str, store_path: str, execution: ExecutionSettings, output: str, sidecar: str
+) -> None:
     """Embed a whole store with a teacher.
 
     Writes [faces, 2, D] float32, L2-normalized (image, flipped image), with row i for item i

@@ -10,7 +10,7 @@ from triplet_distillation.files import read_json
 
 
 def pair_scores(embeddings: np.ndarray, pairs: pd.DataFrame) -> np.ndarray:
-    """Cosine of every pair, [pairs]; the pairs' ``a`` and ``b`` are rows of the L2-normalized ``embeddings``."""
+    """Cosine similarity of every pair, [pairs]; ``a`` and ``b`` are rows of the L2-normalized ``embeddings``."""
     return np.einsum("ij,ij->i", embeddings[pairs.a], embeddings[pairs.b])
 
 

@@ -1,4 +1,4 @@
-"""First stage: get the images of a data set, and record what was obtained."""
+"""Get the images of a data set, and record what was obtained."""
 
 import hashlib
 import shutil

@@ -25,7 +25,7 @@ TEMPLATE = np.array(
 OUTCOME_COLUMNS = ["path", "identity", "outcome", "reason"]
 
 
-def similarity(points: np.ndarray, targets: np.ndarray) -> np.ndarray:
+def similarity_transform(points: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """Least-squares similarity transform (rotation, scale, translation) from ``points`` onto ``targets``.
 
     Args:
@@ -46,7 +46,7 @@ def similarity(points: np.ndarray, targets: np.ndarray) -> np.ndarray:
 
 def warp(image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     """The face at ``landmarks`` ([5, 2]) as RGB uint8 [112, 112, 3]; black beyond the edge of the image."""
-    warped = cv2.warpAffine(image, similarity(landmarks, TEMPLATE), (SIZE, SIZE), flags=cv2.INTER_LINEAR)
+    warped = cv2.warpAffine(image, similarity_transform(landmarks, TEMPLATE), (SIZE, SIZE), flags=cv2.INTER_LINEAR)
     return np.asarray(warped)
 
 
@@ -60,7 +60,7 @@ def central_crop(image: np.ndarray) -> np.ndarray:
 
 
 def choose(detections: list[Detection], height: int, width: int) -> Detection:
-    """The large, central face: area minus 2 × squared distance of its center from the image's center."""
+    """The largest, most central face: the maximum of area − 2 × squared distance of its center from the image's."""
 
     def rank(detection: Detection) -> float:
         x1, y1, x2, y2 = detection.box

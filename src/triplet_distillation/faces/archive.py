@@ -1,4 +1,4 @@
-"""Archives that cannot write outside their folder."""
+"""Safe extraction: an archive cannot write outside its folder."""
 
 import tarfile
 from pathlib import Path
@@ -14,7 +14,7 @@ def extract(archive: str | Path, folder: str | Path) -> None:
     """Extract a tar archive (with any compression) into ``folder``: plain files and folders only.
 
     Raises:
-        ArchiveError: a member is absolute, leads outside, is a link or a device, or the
+        ArchiveError: a member has an absolute path, escapes the folder, is a link or a device, or the
             archive is truncated; the message names the archive and the member. Files
             extracted before the error stay in ``folder``, for the caller to remove.
     """

@@ -17,11 +17,11 @@ CHUNK = 1 << 20
 
 
 class DownloadError(RuntimeError):
-    """No address delivered the file; the message lists each response, and how to get the file manually."""
+    """No URL delivered the file; the message lists each response, and how to get the file manually."""
 
 
 def fetch(
-    addresses: list[str],
+    urls: list[str],
     target: str | Path,
     sha256: str,
     *,
@@ -29,21 +29,21 @@ def fetch(
     tries: int = 4,
     wait: float = 1.0,
 ) -> Path:
-    """Get a file from the first address that delivers it, verified before it is named ``target``.
+    """Get a file from the first URL that delivers it, verified before it is named ``target``.
 
     An interrupted download resumes where it stopped, in this run or the next one; an
     unfinished file is kept next to the target under another name.
 
     Args:
-        addresses: ``https:``, ``http:`` or ``file:`` addresses or plain paths, in the order in which they are tried.
+        urls: ``https:``, ``http:`` or ``file:`` URLs, or plain paths, in the order in which they are tried.
         target: path of the finished file; if it exists and is correct, nothing is downloaded.
         sha256: expected hex digest.
         mirror: local folder that is searched first, by the file's name.
-        tries: how often each address is tried.
+        tries: how often each URL is tried.
         wait: seconds before the second try, doubled for every further one.
 
     Raises:
-        DownloadError: no address delivered the correct file.
+        DownloadError: no URL delivered the correct file.
     """
     target = Path(target)
     if target.is_file() and file_digest(target) == sha256:
@@ -51,27 +51,27 @@ def fetch(
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f"{target.name}.part")
     in_mirror = [str(Path(mirror) / target.name)] if mirror and (Path(mirror) / target.name).is_file() else []
-    answers = []
-    for address in [*in_mirror, *addresses]:
+    responses = []
+    for url in [*in_mirror, *urls]:
         for attempt in range(tries):
             if attempt:
                 time.sleep(wait * 2 ** (attempt - 1))
             try:
-                _append(address, partial)
+                _append(url, partial)
                 found = file_digest(partial)
                 if found == sha256:
                     partial.replace(target)
                     return target
-                answers.append(f"{address}: {_wrong_content(partial, found, sha256)}")
+                responses.append(f"{url}: {_wrong_content(partial, found, sha256)}")
                 partial.unlink()
                 break
             except (OSError, urllib.error.URLError) as error:
-                answers.append(f"{address}, try {attempt + 1}: {error}")
-                log.warning(answers[-1])
+                responses.append(f"{url}, try {attempt + 1}: {error}")
+                log.warning(responses[-1])
                 if isinstance(error, FileNotFoundError) or getattr(error, "code", 500) < 500:
                     break
     raise DownloadError(
-        f"{target.name} could not be downloaded:\n  " + "\n  ".join(answers) + f"\nDownload it manually to {target} "
+        f"{target.name} could not be downloaded:\n  " + "\n  ".join(responses) + f"\nDownload it manually to {target} "
         f"(its SHA-256 must be {sha256}) and run again."
     )
 
@@ -84,14 +84,14 @@ def _wrong_content(path: Path, found: str, expected: str) -> str:
     return f"SHA-256 is {found}, not {expected}"
 
 
-def _append(address: str, partial: Path) -> None:
+def _append(url: str, partial: Path) -> None:
     """Complete ``partial``, downloading only what is missing if the server supports it."""
-    parts = urllib.parse.urlsplit(address)
+    parts = urllib.parse.urlsplit(url)
     if parts.scheme in ("", "file"):
-        shutil.copyfile(urllib.request.url2pathname(parts.path) if parts.scheme else address, partial)
+        shutil.copyfile(urllib.request.url2pathname(parts.path) if parts.scheme else url, partial)
         return
     held = partial.stat().st_size if partial.exists() else 0
-    request = urllib.request.Request(address, headers={"Range": f"bytes={held}-"} if held else {})
+    request = urllib.request.Request(url, headers={"Range": f"bytes={held}-"} if held else {})
     try:
         response = urllib.request.urlopen(request, timeout=60)
     except urllib.error.HTTPError as error:

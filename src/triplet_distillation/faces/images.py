@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-LARGEST_PIXELS = 100_000_000
+MAX_PIXELS = 100_000_000
 """Larger images are rejected before they are decoded: a small file can claim to be huge."""
 
 try:
@@ -33,8 +33,8 @@ def read_image(path: Path) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(content)) as opened:
             width, height = opened.size
-            if width * height > LARGEST_PIXELS:
-                raise ValueError(f"{width}×{height} pixels: the limit is {LARGEST_PIXELS:,}")
+            if width * height > MAX_PIXELS:
+                raise ValueError(f"{width}×{height} pixels: the limit is {MAX_PIXELS:,}")
             if opened.format == "JPEG" and content.rfind(b"\xff\xd9") < content.rfind(b"\xff\xda"):
                 raise ValueError("a truncated JPEG: it has no end marker")
             pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB)

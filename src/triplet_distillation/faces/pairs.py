@@ -24,7 +24,7 @@ def hold_out(identities: np.ndarray, number: int, seed: int) -> list[str]:
 
 
 def held_out_pairs(identities: np.ndarray, held_out: list[str], folds: int, seed: int) -> pd.DataFrame:
-    """All genuine pairs of the ``held_out`` identities and as many impostor pairs, in folds without a common identity.
+    """All genuine pairs of the ``held_out`` identities and as many impostor pairs, in identity-disjoint folds.
 
     As in LFW's View 2, each fold has its own identities, so that a threshold is applied to
     identities on which it was not chosen. Impostor pairs are drawn without replacement

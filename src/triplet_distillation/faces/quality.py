@@ -1,4 +1,4 @@
-"""Possible problems of a data set: duplicates, identities with too few images or on both sides of the split."""
+"""Possible problems with a data set: duplicates, identities with too few images or on both sides of the split."""
 
 import hashlib
 from typing import NamedTuple
@@ -24,7 +24,7 @@ def same_bytes(store: FaceStore) -> list[np.ndarray]:
 
 
 def perceptual_hashes(store: FaceStore, rows: np.ndarray) -> np.ndarray:
-    """For each face, whether each of 16×16 gray cells is brighter than its right neighbor, as [rows, 8] uint32."""
+    """Difference hash of each face, [rows, 8] uint32: whether each of 16×16 cells is brighter than the next one."""
     bits = np.empty((len(rows), HASH_SIDE * HASH_SIDE), bool)
     for index, row in enumerate(rows):
         gray = cv2.cvtColor(store.image(row), cv2.COLOR_RGB2GRAY)

@@ -1,4 +1,4 @@
-"""Who is trained on and who is tested: never the same identities."""
+"""The split into training and test identities, which are disjoint."""
 
 from pathlib import Path
 from typing import Any

@@ -5,7 +5,7 @@ pyarrow, polars and Hugging Face ``datasets`` can read it directly. Columns:
 
 ====================  ==============  =======================================================
 ``image``             binary          encoded bytes (PNG as written by :mod:`.align`)
-``label``             int32           number of the identity, 0 … identities − 1
+``label``             int32           index of the identity, 0 … identities − 1
 ``identity``          string          name of the person
 ``source``            string          path or name of the original image
 ``landmarks``         10 × float32    x, y of left eye, right eye, nose, left and right mouth
@@ -14,8 +14,8 @@ pyarrow, polars and Hugging Face ``datasets`` can read it directly. Columns:
 ``detection_status``  int8            a key of :data:`DETECTION_STATUS`
 ====================  ==============  =======================================================
 
-The metadata of the schema name the template, the detector with its version, and the
-origin of the faces with its checksum.
+The schema's metadata records the template, the detector with its version, and the origin
+of the faces with its checksum.
 """
 
 import itertools

@@ -21,7 +21,7 @@ from torch import Generator, Tensor, nn
 class LossContext(NamedTuple):
     """What is known before the first step.
 
-    ``num_identities``: identities in the training set; ``embedding_size``: the student's;
+    ``num_identities``: identities in the training set; ``embedding_size``: of the network being trained;
     ``min_margin``, ``max_margin``: from the calibration, None unless required.
     """
 
@@ -46,7 +46,7 @@ class Loss(nn.Module):
         """The loss of one batch.
 
         Args:
-            embeddings: the student's, [B, E] float32, not normalized.
+            embeddings: of the network being trained, [B, E] float32, not normalized.
             labels: [B] int64.
             teacher: the teacher's embeddings, [B, D] float32, normalized; None unless required.
             generator: seeded by the step, for methods that draw at random.

@@ -13,7 +13,7 @@ class TripletMarginLoss(Loss):
     Args:
         margin: m.
         distance: D, a key of :data:`.distances.DISTANCES`.
-        mining: which triplets count, a key of :data:`.triplets.MINERS`.
+        mining: which triplets enter the loss, a key of :data:`.triplets.MINERS`.
         num_triplets: how many triplets random mining draws.
     """
 

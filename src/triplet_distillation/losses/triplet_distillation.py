@@ -36,7 +36,7 @@ class TripletDistillationLoss(Loss):
 
     Args:
         distance: D and T, a key of :data:`.distances.DISTANCES`.
-        mining: which triplets count, a key of :data:`.triplets.MINERS`.
+        mining: which triplets enter the loss, a key of :data:`.triplets.MINERS`.
         num_triplets: how many triplets random mining draws.
 
     Raises:

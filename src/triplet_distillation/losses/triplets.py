@@ -62,11 +62,11 @@ def _random(triplets, gap, margins, num_triplets, generator):
 
 
 MINERS = {"all": _all, "semihard": _semihard, "batch_hard": _batch_hard, "random": _random}
-"""Mining strategy to a function that gives the chosen triplets as a mask [M, B]."""
+"""Mining strategy to a function that returns the chosen triplets as a mask [M, B]."""
 
 
 class Mining(NamedTuple):
-    """Which triplets count: ``strategy``, a key of :data:`MINERS`, and how many ``random`` draws."""
+    """Which triplets enter the loss: ``strategy``, a key of :data:`MINERS`, and how many ``random`` draws."""
 
     strategy: str
     num_triplets: int
@@ -80,7 +80,7 @@ class Mining(NamedTuple):
             ValueError: unknown strategy.
         """
         if self.strategy not in MINERS:
-            raise ValueError(f"unknown mining {self.strategy!r} of triplets: choose one of {', '.join(MINERS)}")
+            raise ValueError(f"unknown mining strategy {self.strategy!r}: choose one of {', '.join(MINERS)}")
         return MINERS[self.strategy](triplets, gap, margins, self.num_triplets, generator)
 
 
@@ -95,9 +95,9 @@ def triplet_margin_loss(
 
     Args:
         triplets: of the batch.
-        distances: the student's, [B, B].
+        distances: between the embeddings of the network being trained, [B, B].
         margins: one for all triplets, or one per triplet [M, B].
-        mining: which triplets count.
+        mining: which triplets enter the loss.
         generator: for random mining.
 
     Returns:

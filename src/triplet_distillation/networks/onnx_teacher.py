@@ -15,7 +15,7 @@ PER_ELEMENT = {"BatchNormalization": 2, "PRelu": 2, "Add": 1, "Sub": 1, "Mul": 1
 """Operations per output value, as :mod:`.profile` counts them."""
 
 
-class OnnxTeacher(Network):
+class ONNXTeacher(Network):
     """Runs in ONNX Runtime, on a GPU if its GPU build is installed.
 
     Args:

@@ -1,4 +1,4 @@
-"""Weights files: safetensors whose metadata suffice to rebuild the network and use it correctly."""
+"""Weights files: safetensors whose metadata suffices to rebuild the network and use it correctly."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What tables and figures have in common: names for readers, and how intervals are computed."""
+"""What tables and figures have in common: display names, and how confidence intervals are computed."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ METHOD_PREFIX = "students/"
 
 @dataclass(frozen=True)
 class ReportContext:
-    """``labels`` of models and ``benchmarks``: name to name for readers; ``resamples`` and ``seed`` of intervals."""
+    """``labels`` (of models) and ``benchmarks``: name to display name; ``resamples``, ``seed``: of the bootstrap."""
 
     labels: dict[str, str]
     benchmarks: dict[str, str]

@@ -26,7 +26,7 @@ def plot_training_curves(
     Args:
         first_stage, second_stage: model to the paths of its histories, one per seed (the
             first is drawn with a thick line).
-        context: names for readers.
+        context: display names.
         output: path of the picture.
     """
     first_stage, second_stage = (
@@ -140,7 +140,7 @@ def _calibration_panel(axis: Axes, found: dict, d: np.ndarray, distance: str) ->
     axis.hist(d, bins=40, color=style.COLORS[6], edgecolor="white")
     axis.set(xlabel=f"d = max(T(a, n) − T(a, p), 0), {distance_name(distance)}", ylabel="triplets")
     used = found["min_margin"], found["max_margin"]
-    quantiles = [f"measured ({PERCENT * share:g} % quantile)" for share in found["measured_quantiles"]]
+    quantiles = [f"measured ({PERCENT * share:g}% quantile)" for share in found["measured_quantiles"]]
     for values, color, names, dash in (
         (found["measured"], style.COLORS[1], quantiles, "--"),
         (found["paper"], style.COLORS[5], ["in the paper"] * 2, ":"),
@@ -165,7 +165,7 @@ def plot_accuracy_against_flops(
     Args:
         scores: model to the paths of its scores, one per seed.
         profiles: model to the path of its network's profile.
-        context: names for readers; how intervals are computed.
+        context: display names; how confidence intervals are computed.
         output: path of the picture.
     """
     tables = read_scores(scores)
@@ -192,7 +192,7 @@ def plot_accuracy_against_flops(
         axis.set_xticks(sorted(set(flops.values())), minor=False)
         axis.xaxis.set_major_formatter(style.two_digits)
         axis.xaxis.set_minor_locator(NullLocator())
-        axis.set(xlabel="FLOPs per image, 10⁹", ylabel="accuracy, % (95 % interval)")
+        axis.set(xlabel="FLOPs per image, 10⁹", ylabel="accuracy, % (95% interval)")
         axis.legend(title="model, 10⁹ FLOPs", loc="center left", bbox_to_anchor=(1, 0.5))
     style.save(figure, output)
 
@@ -224,7 +224,7 @@ def plot_triplets(
         store_path: of the face store.
         training_set: path of the table ``row, label``.
         calibration: paths of the margins (JSON) and of the triplets (CSV).
-        fixed_margins: methods with one margin, name for readers to margin.
+        fixed_margins: methods with one margin, display name to margin.
         output: path of the picture.
     """
     store, rows = FaceStore(store_path), read_table(training_set).row.to_numpy()

@@ -14,7 +14,7 @@ from triplet_distillation.reporting import pages
 from triplet_distillation.reporting.context import METHOD_PREFIX, ReportContext, distance_name
 from triplet_distillation.reporting.tables import PERCENT, correct_on, read_scores
 
-LEAST_ACTIVE = 1
+MIN_ACTIVE_PERCENT = 1
 """Mean fraction of active triplets, in percent, below which a second stage has nothing to learn."""
 
 
@@ -41,7 +41,7 @@ def compare_models(scores: dict[str, list[str]], context: ReportContext) -> pd.D
 
     Returns:
         One row per benchmark and comparison: ``benchmark, a, b, difference, low, high, p,
-        p_corrected, verdict``; the difference is the accuracy of A minus that of B, in points.
+        p_corrected, verdict``; the difference is the accuracy of A minus that of B, in percentage points.
     """
     tables = read_scores(scores)
     methods = [model for model in tables if model.startswith(METHOD_PREFIX)]
@@ -71,7 +71,7 @@ def write_findings(
     Args:
         results: scores, metrics and histories of the models.
         margins: distance to the path of its calibration.
-        context: names for readers; how intervals are computed.
+        context: display names; how confidence intervals are computed.
         csv, html_page: outputs.
     """
     comparisons = compare_models(results.scores, context)
@@ -92,7 +92,7 @@ def write_findings(
             pages.notes(
                 [
                     "The interval is a paired bootstrap over pairs (and over seeds, if there are several); p is from "
-                    "McNemar's exact test for the first seed, corrected for the number of comparisons in this table.",
+                    "McNemar's exact test for the first seed, corrected for multiple comparisons (Holm).",
                     "Pairs share images and identities, so there are fewer independent observations than pairs.",
                 ]
             ),
@@ -117,25 +117,26 @@ def _comparison_table(comparisons: pd.DataFrame, benchmarks: dict[str, str]) -> 
         [
             html.escape(f"{row['a']} against {row['b']}"),
             html.escape(benchmarks[row["benchmark"]]),
-            f'{_signed(row.difference)} <span class="interval">{_signed(row.low)} … {_signed(row.high)}</span>',
+            f'{_signed(row.difference)} <span class="interval">{_signed(row.low)} to {_signed(row.high)}</span>',
             _p_value(row["p"]),
             _p_value(row["p_corrected"]),
             row["verdict"],
         ]
         for _, row in comparisons.iterrows()
     ]
-    header = ["A against B", "benchmark", "points, 95 % interval", "McNemar p", "p, Holm", "“A beats B” is"]
+    header = ["A against B", "benchmark", "percentage points, 95% interval", "McNemar p", "p, Holm", "“A beats B” is"]
     return pages.table(header, cells)
 
 
 def _about_teacher(benchmark: str, teacher: MeanMetrics, student: MeanMetrics) -> list[str]:
     numbers = (
-        f"on {benchmark}, the teacher has an accuracy of {PERCENT * teacher.accuracy:.2f} % and an AUC of "
-        f"{teacher.auc:.4f}, the student {PERCENT * student.accuracy:.2f} % and {student.auc:.4f}"
+        f"on {benchmark}, the teacher has an accuracy of {PERCENT * teacher.accuracy:.2f}% and an AUC of "
+        f"{teacher.auc:.4f}, the student {PERCENT * student.accuracy:.2f}% and {student.auc:.4f}"
     )
     if teacher.accuracy < student.accuracy or teacher.auc < student.auc:
         return [
-            f"Warning: the teacher is worse than the student that it is meant to teach: {numbers}. Train it longer."
+            f"Warning: the teacher is worse than the student that it is meant to teach: {numbers}. Train it "
+            "longer or, if it is pretrained, check its color order and pixel normalization."
         ]
     return [f"The teacher is at least as good as the student: {numbers}."]
 
@@ -149,19 +150,21 @@ def _about_methods(
         for model in means
         if model.startswith(METHOD_PREFIX)
     }
-    lowest = min(changes.values())
+    worst_name = min(changes, key=changes.__getitem__)
     listed = "; ".join(f"{name}: {_signed(change)}" for name, change in changes.items())
-    sentences = [f"Change in accuracy from the second stage on {label}, in points: {listed}."]
-    if lowest < -3:
-        sentences.append(f"Warning: a second stage lost {-lowest:.2f} points on {label}: lower its learning_rate.")
+    sentences = [f"Change in accuracy from the second stage on {label}, in percentage points: {listed}."]
+    if (loss := -changes[worst_name]) > 3:
+        sentences.append(
+            f"Warning: {worst_name} lost {loss:.2f} percentage points on {label}: lower its learning_rate."
+        )
     return sentences
 
 
 def _about_margins(margins: dict[str, str]) -> list[str]:
     return [
-        f"Margins in {distance_name(distance)} distance: measured {found['measured'][0]:.3f} … "
-        f"{found['measured'][1]:.3f}, in the paper {found['paper'][0]} … {found['paper'][1]}; trained with "
-        f"{found['min_margin']:.3f} … {found['max_margin']:.3f} (mode {found['mode']})."
+        f"Margins in {distance_name(distance)} distance: measured {found['measured'][0]:.3f} to "
+        f"{found['measured'][1]:.3f}, in the paper {found['paper'][0]} to {found['paper'][1]}; trained with "
+        f"{found['min_margin']:.3f} to {found['max_margin']:.3f} (mode {found['mode']})."
         for distance, found in ((distance, read_json(path)) for distance, path in margins.items())
     ]
 
@@ -173,10 +176,10 @@ def _about_activity(histories: dict[str, list[str]], labels: dict[str, str]) -> 
         if "active" in history:
             first, last = PERCENT * history.active.iloc[0], PERCENT * history.active.iloc[-1]
             name = labels[model].removeprefix("+ ")
-            sentences.append(f"{name}: {first:.1f} % of triplets active at the first step, {last:.1f} % at the last.")
-            if PERCENT * history.active.mean() < LEAST_ACTIVE:
+            sentences.append(f"{name}: {first:.1f}% of triplets active at the first step, {last:.1f}% at the last.")
+            if PERCENT * history.active.mean() < MIN_ACTIVE_PERCENT:
                 sentences.append(
-                    f"Warning: {name} had almost nothing to learn: fewer than {LEAST_ACTIVE} % of its triplets "
+                    f"Warning: {name} had almost nothing to learn: fewer than {MIN_ACTIVE_PERCENT}% of its triplets "
                     "were active. Start from a student that was trained for fewer steps, or increase the margins."
                 )
     return sentences

@@ -29,6 +29,6 @@ TABLE_2 = {
 TABLE_2_NOTES = (
     "Trained on MS1M-IBUG: 3.8 million images of 85 thousand people (the paper's “85 identities” is a misprint).",
     "For triplet distillation on AgeDB-30, the paper's text gives 94.37, its table 94.25.",
-    "With 6000 pairs, one standard error at 99.2 % is 0.12 points: the gain over the best fixed margin in the paper "
-    "(0.04 on LFW) is well within it.",
+    "With 6000 pairs, one standard error at 99.2% is 0.12 percentage points: the gain over the best fixed margin in "
+    "the paper (0.04 on LFW) is well within it.",
 )

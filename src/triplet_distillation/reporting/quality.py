@@ -1,4 +1,4 @@
-"""The data quality page: the outcome of the alignment, and possible problems of the data."""
+"""The data quality page: the outcome of the alignment, and possible problems with the data."""
 
 import base64
 import html
@@ -32,7 +32,7 @@ def write_quality(
     Args:
         datasets: name to its paths: ``store, outcomes, origin``.
         training: ``store`` and ``set`` (table ``row, label``).
-        benchmarks: name for readers to its paths: ``store, pairs``.
+        benchmarks: display name to its paths: ``store, pairs``.
         csv, html_page: outputs.
     """
     rows = [_count(name, **paths) for name, paths in datasets.items()]
@@ -42,8 +42,8 @@ def write_quality(
         pages.table(["data set", *COUNTED], cells),
         pages.notes(
             [
-                "Several faces: the large, central one is used. No face: replaced by a central crop, which is never "
-                "trained on but kept if a pair of a benchmark needs it. Same bytes: faces that occur more than once.",
+                "Several faces: the largest, most central one is used. No face: replaced by a central crop, which is "
+                "never trained on but stays in the benchmarks' pairs. Same bytes: faces that occur more than once.",
             ]
         ),
     ]
@@ -82,7 +82,7 @@ def _compare_with_benchmark(label: str, training: quality.SplitSide, test: quali
     names = f": {', '.join(found.identities_in_both[:SHOWN])}" if found.identities_in_both else ""
     lines = [
         f"Identities with the same name in both: {len(found.identities_in_both)}{names}.",
-        f"Faces that look alike in both (perceptual hash): {len(found.near_duplicates)}.",
+        f"Near-duplicate faces (perceptual hash): {len(found.near_duplicates)}.",
     ]
     pictures = [
         _picture(training.store, a, "training") + _picture(test.store, b, "test")

@@ -79,7 +79,9 @@ def _table1_page(table: pd.DataFrame, runs: int) -> str:
         rows.append([*cells, f"{row.flops_elementwise / 1e9:.2f}", f"{row.macs / 1e9:.2f}"])
     return pages.page(
         "Table 1. Cost of the networks",
-        pages.paragraph(f"At full size, for one 112×112 image; the time is the mean of {runs} runs on this machine."),
+        pages.paragraph(
+            f"For one 112×112 image; the time is the mean of {runs} runs on the machine that ran the study."
+        ),
         pages.table(header, rows, groups),
         pages.notes(paper.TABLE_1_NOTES),
     )
@@ -101,7 +103,7 @@ def correct_on(scores: list[pd.DataFrame], benchmark: str) -> tuple[np.ndarray, 
 
 
 class TrainingSize(NamedTuple):
-    """Size of a training: faces, identities, and runs with different seeds."""
+    """Size of the training: faces, identities, and runs with different seeds."""
 
     images: int
     identities: int
@@ -109,11 +111,11 @@ class TrainingSize(NamedTuple):
 
 
 def write_table2(scores: dict[str, list[str]], context: ReportContext, training_set: str, outputs: TableFiles) -> None:
-    """Table 2: mean accuracy in percent of every model on every benchmark, with its 95 % interval.
+    """Table 2: mean accuracy in percent of every model on every benchmark, with its 95% confidence interval.
 
     Args:
         scores: model to the paths of its scores, one per seed, in the order of the rows.
-        context: names for readers; how intervals are computed.
+        context: display names; how confidence intervals are computed.
         training_set: path of the table ``row, label``.
         outputs: paths.
     """
@@ -150,18 +152,18 @@ def _table2_page(table: pd.DataFrame, benchmarks: dict[str, str], size: Training
     return pages.page(
         "Table 2. Verification accuracy, percent",
         pages.paragraph(
-            f"Trained on {size.images:,} images of {size.identities:,} identities with {size.seeds} "
-            f"seed{'s' * (size.seeds > 1)}: a study of this size does not replicate the numbers of the paper "
-            "(3.8 million images of 85 thousand identities).",
+            f"Trained on {size.images:,} faces of {size.identities:,} identities with {size.seeds} "
+            f"seed{'s' * (size.seeds > 1)}. The paper trained on 3.8 million images of 85 thousand identities; results "
+            "from a smaller training set are not comparable with its numbers.",
             "lead",
         ),
         pages.table(["model", *(html.escape(label) for label in benchmarks.values())], rows),
         pages.paragraph(
-            "Mean over seeds and folds; in gray, the 95 % interval from resampling "
+            "Mean over seeds and folds; in gray, the 95% confidence interval from resampling "
             + (
                 "seeds and pairs."
                 if size.seeds > 1
-                else "the pairs (one seed: without the variation between trainings)."
+                else "the pairs (one seed: without the variation between training runs)."
             )
         ),
         '<div class="apart"><h2>As printed in the paper, for reference only</h2>',
@@ -176,7 +178,7 @@ def write_verification_table(metrics: dict[str, list[str]], context: ReportConte
 
     Args:
         metrics: model to the paths of its metrics (JSON), one per seed.
-        context: names for readers.
+        context: display names.
         csv, html_page: outputs.
     """
     rows = [

@@ -10,7 +10,7 @@ from triplet_distillation.losses.distances import DISTANCES
 from triplet_distillation.settings import CalibrationSettings
 from triplet_distillation.training import sampling
 
-PAPER = (0.2, 0.5)
+PAPER_MARGINS = (0.2, 0.5)
 """m_min and m_max in the paper."""
 
 
@@ -74,14 +74,14 @@ def margins(d: np.ndarray, mode: str, quantiles: list[float]) -> dict:
         quantiles: which quantiles of d are m_min and m_max; [0, 1] is the smallest and the largest, as in the paper.
 
     Raises:
-        ValueError: m_min is not below m_max, because the teacher does not separate the triplets.
+        ValueError: m_min is not below m_max, for example because the teacher does not separate the triplets.
     """
     measured = tuple(float(q) for q in np.quantile(d, quantiles))
-    min_margin, max_margin = measured if mode == "measured" else PAPER
+    min_margin, max_margin = measured if mode == "measured" else PAPER_MARGINS
     if not min_margin < max_margin:
         raise ValueError(
-            f"the margins measured from {len(d)} triplets, {min_margin:g} … {max_margin:g}, are not a valid range: the "
-            "teacher does not separate the training identities; train it longer, or set calibration.mode to paper"
+            f"the margins measured from {len(d)} triplets, {min_margin:g} to {max_margin:g}, are not a valid range: "
+            "train the teacher longer, raise the upper value of calibration.quantiles, or set calibration.mode to paper"
         )
     return {
         "mode": mode,
@@ -89,7 +89,7 @@ def margins(d: np.ndarray, mode: str, quantiles: list[float]) -> dict:
         "max_margin": max_margin,
         "measured": measured,
         "measured_quantiles": quantiles,
-        "paper": PAPER,
+        "paper": PAPER_MARGINS,
         "triplets": len(d),
         "quantiles": {str(q): float(np.quantile(d, q)) for q in (0, 0.05, 0.25, 0.5, 0.75, 0.95, 1)},
     }
@@ -121,4 +121,4 @@ def write_calibration(
     margins_output, triplets_output = outputs
     write_json(margins_output, found)
     write_table(triplets_output, measured)
-    summary(f"margins from {len(drawn)} triplets: {found['min_margin']:.3f} … {found['max_margin']:.3f}")
+    summary(f"margins from {len(drawn)} triplets: {found['min_margin']:.3f} to {found['max_margin']:.3f}")

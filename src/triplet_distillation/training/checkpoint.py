@@ -19,7 +19,7 @@ from triplet_distillation.files import atomic_write
 
 log = logging.getLogger(__name__)
 PATTERN = "step*.pt"
-KEPT = 2
+KEEP_LAST = 2
 """Number of checkpoints to keep, so that there is one to fall back on if the newest is damaged."""
 
 
@@ -50,7 +50,7 @@ def save(folder: Path, digest: str, step: int, state: dict) -> None:
     """Write ``state`` (tensors and plain data) after ``step`` steps, and remove all but the newest checkpoints."""
     with atomic_write(folder / f"step{step:08d}.pt") as temporary:
         torch.save({"digest": digest, "state": state}, temporary)
-    for old in _newest_first(folder)[KEPT:]:
+    for old in _newest_first(folder)[KEEP_LAST:]:
         old.unlink()
 
 

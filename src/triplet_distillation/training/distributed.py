@@ -25,7 +25,7 @@ from triplet_distillation.files import write_json
 from triplet_distillation.settings import ExecutionSettings, TrainingJob
 
 PORT = 29_400
-"""Port on the first of several nodes where the nodes meet."""
+"""Rendezvous port on the first node."""
 
 
 class DistributedContext(NamedTuple):
@@ -58,7 +58,7 @@ def launch(job: TrainingJob, folder: str | Path) -> None:
     """Run :mod:`.worker` with ``job`` in all processes on all nodes that the job asks for.
 
     PyTorch's launcher starts them, stops all if one fails, and forwards SIGTERM. Several
-    nodes are reached by ``srun``, from inside an allocation that has them.
+    nodes need an existing allocation, in which ``srun`` starts the launcher on each.
 
     Raises:
         RuntimeError: a process failed; its error is in the log.

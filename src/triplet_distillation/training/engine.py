@@ -36,11 +36,11 @@ class Preempted(RuntimeError):
 
 
 class TrainContext(NamedTuple):
-    """How and where a training runs.
+    """How and where training runs.
 
-    ``settings`` of the training, ``execution``; ``seed`` of the run, for everything that
-    draws at random (a loss, dropout); ``device``; ``dist``, which a resumed training may
-    change; ``folder`` of checkpoints and TensorBoard events, written by the main process;
+    ``settings`` of the training run, ``execution``; ``seed`` of the run, for everything that
+    draws at random (a loss, dropout); ``device``; ``dist``, which may differ
+    when training resumes; ``folder`` of checkpoints and TensorBoard events, written by the main process;
     ``digest`` of the settings, data and code that a checkpoint must match.
     """
 
@@ -54,7 +54,7 @@ class TrainContext(NamedTuple):
 
 
 class TrainState(NamedTuple):
-    """What a step works on. ``model`` is ``network`` as a step calls it: compiled, or wrapped for several processes."""
+    """What a step works on. ``model`` is ``network``, wrapped in DDP if there are several processes."""
 
     network: Network
     model: nn.Module
@@ -64,7 +64,7 @@ class TrainState(NamedTuple):
 
 
 def parameter_groups(network: nn.Module, criterion: nn.Module, weight_decay: float) -> list[dict]:
-    """Weights with weight decay; biases, BN and PReLU parameters (one dimension) without (Chen et al. 2018)."""
+    """Weight decay for tensors with two or more dimensions; none for biases, BN and PReLU parameters."""
     parameters = [*network.parameters(), *criterion.parameters()]
     return [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
@@ -85,7 +85,7 @@ def train(network: Network, criterion: Loss, batches: BatchDataset, context: Tra
         One dict per step: ``step, loss, learning_rate, mean_cosine`` and what the loss logs.
 
     Raises:
-        TrainingError: a guard (:mod:`.guards`) stopped the training.
+        TrainingError: a guard (:mod:`.guards`) stopped the run.
         Preempted: SIGTERM was received; the current step was completed and saved.
     """
     settings, device, dist = context.settings, context.device, context.dist
@@ -105,9 +105,8 @@ def train(network: Network, criterion: Loss, batches: BatchDataset, context: Tra
             if stop or (step + 1) % settings.checkpoint_every == 0 or step + 1 == iterations:
                 save_checkpoint(state, history, context)
             if stop:
-                raise Preempted(
-                    f"SIGTERM received: stopped after step {step} of {iterations}; the next run resumes there"
-                )
+                done = f"{step + 1} of {iterations} steps"
+                raise Preempted(f"SIGTERM received: stopped after {done}; the next run resumes there")
     network.eval()
     return history
 
@@ -141,7 +140,7 @@ def _check_compiler(device: torch.device) -> None:
 
 
 def train_step(state: TrainState, context: TrainContext, batch: Batch, step: int) -> dict:
-    """One step: the embeddings of the global batch, the loss, the gradient, the update; gives what is logged."""
+    """One step: the embeddings of the global batch, the loss, the gradient, the update; returns what is logged."""
     settings, device, dist = context.settings, context.device, context.dist
     precision = PRECISIONS[context.execution.precision]
     lr = learning_rate(step, settings)
@@ -185,7 +184,7 @@ def save_checkpoint(state: TrainState, history: list[dict], context: TrainContex
 
 
 def load_checkpoint(state: TrainState, context: TrainContext) -> list[dict]:
-    """Restore ``state`` from the newest checkpoint; gives the history so far, empty if there is no checkpoint."""
+    """Restore ``state`` from the newest checkpoint; returns the history so far, empty if there is no checkpoint."""
     with distributed.main_process_first(context.dist):  # the main process sets stale checkpoints aside
         content = checkpoint.load(context.folder, context.digest)
     if content is None:

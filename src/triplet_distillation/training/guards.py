@@ -1,4 +1,4 @@
-"""Checks during a training, so that hours are not wasted on one that learns nothing.
+"""Checks during training, so that hours are not wasted on one that learns nothing.
 
 They only look at the history, so that a resumed training is checked like an
 uninterrupted one.
@@ -21,9 +21,9 @@ from triplet_distillation.training.batches import Batch
 log = logging.getLogger(__name__)
 PATIENCE = 20
 """Number of steps for which a problem must persist before it counts."""
-COLLAPSED = 0.9999
+COLLAPSE_COSINE = 0.9999
 """Mean cosine of a batch's pairs above which all faces have the same embedding."""
-DIVERGED = 3.0
+DIVERGENCE_FACTOR = 3.0
 """Factor by which a loss may exceed its initial value."""
 CGROUPS = Path("/sys/fs/cgroup")
 
@@ -49,14 +49,14 @@ def check_history(history: list[dict]) -> None:
         )
     if len(recent) < PATIENCE:
         return
-    if all(step["mean_cosine"] > COLLAPSED for step in recent):
+    if all(step["mean_cosine"] > COLLAPSE_COSINE for step in recent):
         raise TrainingError(
             f"the embeddings have collapsed: for {PATIENCE} steps up to step {last['step']}, all faces had the same "
             f"embedding, and the loss is stuck at {last['loss']:.4f} (a triplet loss then equals its margin): lower "
-            "learning_rate, start from trained weights, or choose another mining of triplets"
+            "learning_rate, start from trained weights, or choose another mining strategy"
         )
     first, now = (float(np.mean([step["loss"] for step in part])) for part in (history[:PATIENCE], recent))
-    if len(history) >= 2 * PATIENCE and now > DIVERGED * first and now > first + 1:
+    if len(history) >= 2 * PATIENCE and now > DIVERGENCE_FACTOR * first and now > first + 1:
         raise TrainingError(
             f"the loss has risen from {first:.3f} to {now:.3f} by step {last['step']}, learning rate {lr:g}: lower "
             "learning_rate (reference_batch scales it with the batch size), lengthen warmup or set clip_norm"
@@ -110,14 +110,14 @@ def _saved_for_backward(network: nn.Module, criterion: nn.Module, batch: Batch, 
 
 
 def free_memory(device: torch.device) -> int:
-    """Free bytes on ``device``; on a CPU, within the limits of this process's control groups (containers, clusters)."""
+    """Free bytes on ``device``; on a CPU, within this process's cgroup limits (containers, clusters)."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    return min([psutil.virtual_memory().available, *_left_below_limits(_control_groups())])
+    return min([psutil.virtual_memory().available, *_free_below_limits(_cgroups())])
 
 
-def _control_groups() -> list[Path]:
-    """This process's control group and its parents; empty if there are no control groups of version 2."""
+def _cgroups() -> list[Path]:
+    """This process's cgroup and its parents; empty without cgroup v2."""
     try:
         lines = Path("/proc/self/cgroup").read_text().splitlines()
     except OSError:
@@ -126,7 +126,7 @@ def _control_groups() -> list[Path]:
     return [] if current is None else [CGROUPS / current, *(CGROUPS / parent for parent in Path(current).parents)]
 
 
-def _left_below_limits(groups: list[Path]) -> list[int]:
+def _free_below_limits(groups: list[Path]) -> list[int]:
     """Bytes that each group with a limit may still allocate."""
     left = []
     for group in groups:

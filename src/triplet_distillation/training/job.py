@@ -46,7 +46,7 @@ def train_model(job: TrainingJob) -> None:
 
 
 def _train(job: TrainingJob, folder: Path) -> pd.DataFrame:
-    """:func:`train_model` in this process, which may be one of several; gives the history."""
+    """:func:`train_model` in this process, which may be one of several; returns the history."""
     device = setup_device(job.execution)
     table = read_table(job.training_set)
     labels = table.label.to_numpy()
@@ -62,7 +62,7 @@ def _train(job: TrainingJob, folder: Path) -> pd.DataFrame:
     log.info("%s, seed %d: %d faces of %d identities", job.name, job.seed, len(table), context.num_identities)
     log.info("%s", job)
     with distributed.init_distributed(device) as dist:
-        rank_slice = dist.rank_slice(job.training.sampling.images_per_step)
+        rank_slice = dist.rank_slice(job.training.sampling.global_batch_size)
         faces = TrainingFaces(job.store, table.row.to_numpy(), labels, job.teacher.embeddings if job.teacher else None)
         batches = BatchDataset(faces, sampler, job.training, job.seed, rank_slice)
         train_context = engine.TrainContext(job.training, job.execution, job.seed, device, dist, folder, job_digest)

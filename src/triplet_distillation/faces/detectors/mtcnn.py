@@ -1,7 +1,7 @@
 """MTCNN (Zhang et al. 2016) in PyTorch, with the weights of the package ``mtcnn``.
 
 The detections are those of the package: image pyramid, networks, thresholds and
-suppression are the same, but TensorFlow is not needed. Only the weight files of the
+non-maximum suppression are the same, but TensorFlow is not needed. Only the weight files of the
 installed package are read, after their checksums are verified; the package itself is not
 imported.
 """
@@ -27,9 +27,9 @@ CHECKSUMS = {
 }
 """SHA-256 of the weight files of mtcnn 1.0.0: no other file is unpickled."""
 
-SMALLEST_FACE, CELL, STRIDE, PYRAMID_FACTOR = 20, 12, 2, 0.709
+MIN_FACE_SIZE, CELL, STRIDE, PYRAMID_FACTOR = 20, 12, 2, 0.709
 PROPOSAL_THRESHOLD, REFINE_THRESHOLD, OUTPUT_THRESHOLD = 0.6, 0.7, 0.8
-WITHIN_SCALE_OVERLAP, OVERLAP = 0.5, 0.7
+MAX_OVERLAP_WITHIN_SCALE, MAX_OVERLAP = 0.5, 0.7
 
 
 class MTCNNDetector(Detector):
@@ -75,8 +75,8 @@ class MTCNNDetector(Detector):
             by_scale.append(_candidates(offsets, scores, scale))
         boxes = []
         for image_boxes in zip(*by_scale):
-            kept = [suppress(candidates, WITHIN_SCALE_OVERLAP) for candidates in image_boxes]
-            boxes.append(_square(suppress(np.concatenate(kept), OVERLAP)))
+            kept = [non_max_suppression(candidates, MAX_OVERLAP_WITHIN_SCALE) for candidates in image_boxes]
+            boxes.append(_square(non_max_suppression(np.concatenate(kept), MAX_OVERLAP)))
         return boxes
 
     def _refine_boxes(self, images: list[torch.Tensor], boxes: list[np.ndarray]) -> list[np.ndarray]:
@@ -84,7 +84,7 @@ class MTCNNDetector(Detector):
         refined = []
         for image_boxes, offset, score in _split(boxes, offsets, scores):
             moved = _move(image_boxes, offset, score)
-            refined.append(_square(suppress(moved[score > REFINE_THRESHOLD], OVERLAP)))
+            refined.append(_square(non_max_suppression(moved[score > REFINE_THRESHOLD], MAX_OVERLAP)))
         return refined
 
     def _output_faces(self, images: list[torch.Tensor], boxes: list[np.ndarray]) -> list[list[Detection]]:
@@ -96,7 +96,7 @@ class MTCNNDetector(Detector):
             xs = (x2 - x1 + 1) * points[:, :5] + x1 - 1
             ys = (y2 - y1 + 1) * points[:, 5:] + y1 - 1
             rows = np.hstack([_move(image_boxes, offset, score), xs, ys])
-            rows = suppress(rows[score > OUTPUT_THRESHOLD], OVERLAP, over_smaller=True)
+            rows = non_max_suppression(rows[score > OUTPUT_THRESHOLD], MAX_OVERLAP, over_smaller=True)
             rows[:, :4] = rows[:, :4].clip(0, (width - 1, height - 1) * 2)
             found.append([Detection(row[:4], row[5:].reshape(2, 5).T, float(row[4])) for row in rows])
         return found
@@ -105,18 +105,18 @@ class MTCNNDetector(Detector):
 def pyramid(height: int, width: int) -> list[float]:
     """Scales at which the proposal network sees an image, largest first; empty if the image is too small."""
     levels = round(-(np.log(min(height, width) / CELL) / np.log(PYRAMID_FACTOR) + 1))
-    return [CELL / SMALLEST_FACE * PYRAMID_FACTOR**level for level in range(levels)]
+    return [CELL / MIN_FACE_SIZE * PYRAMID_FACTOR**level for level in range(levels)]
 
 
-def suppress(boxes: np.ndarray, largest_overlap: float, over_smaller: bool = False) -> np.ndarray:
-    """Rows of ``boxes``, best first, that do not overlap a better one by more than ``largest_overlap``.
+def non_max_suppression(boxes: np.ndarray, max_overlap: float, over_smaller: bool = False) -> np.ndarray:
+    """Rows of ``boxes``, best first, that do not overlap a better one by more than ``max_overlap``.
 
     Args:
         boxes: rows x1, y1, x2, y2, score, ….
         over_smaller: divide the overlap by the smaller box instead of the union.
 
-    Unlike in greedy suppression, any better box removes a box, whether or not it is kept
-    itself, as in the package.
+    Unlike in greedy NMS, any better box removes a box, even if it is itself removed, as in
+    the package.
     """
     boxes = boxes[np.argsort(boxes[:, 4], kind="stable")[::-1]]
     x1, y1, x2, y2 = boxes[:, :4].T
@@ -125,7 +125,7 @@ def suppress(boxes: np.ndarray, largest_overlap: float, over_smaller: bool = Fal
     height = np.minimum.outer(y2, y2) - np.maximum.outer(y1, y1)
     common = width.clip(0) * height.clip(0)
     total = np.minimum.outer(area, area) if over_smaller else np.add.outer(area, area) - common
-    better = np.triu(common > largest_overlap * total, k=1)
+    better = np.triu(common > max_overlap * total, k=1)
     return boxes[~better.any(axis=0)]
 
 

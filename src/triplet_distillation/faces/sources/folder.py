@@ -17,8 +17,8 @@ class FolderSource(Source):
     Files are linked if the file system allows, otherwise copied; hidden files are skipped.
     """
 
-    citation = "none: the user's own images"
-    license = "known to the user"
+    citation = "the user's own images"
+    license = "not recorded"
 
     def __init__(self, *, path: str):
         self.path = Path(path)

@@ -41,7 +41,7 @@ class LFWSource(Source):
         if variant not in (*ARCHIVES, "deepfunneled"):
             raise ValueError(f"LFW has no variant {variant!r}: choose original, funneled or deepfunneled")
         if variant not in ARCHIVES and not archive:
-            raise ValueError("there is no known address of LFW's deepfunneled archive: set archive to its path")
+            raise ValueError("LFW's deepfunneled archive has no known URL: set archive to its path")
         self.variant, self.archive, self.archive_sha256, self.pairs_path = variant, archive, archive_sha256, pairs
         self.files: dict[str, str] = {}
 
@@ -72,9 +72,9 @@ class LFWSource(Source):
         return Path(path)
 
     def _fetched(self, known: tuple[str, str, str], downloads: Downloads) -> Path:
-        name, address, sha256 = known
+        name, url, sha256 = known
         self.files[name] = sha256
-        return fetch([address], downloads.folder / name, sha256, mirror=downloads.mirror)
+        return fetch([url], downloads.folder / name, sha256, mirror=downloads.mirror)
 
     def pairs(self, folder: Path) -> pd.DataFrame:
         """View 2's pairs from ``pairs.txt``: ``a, b`` (paths of images), ``same``, ``fold`` (1 … 10).

@@ -1,0 +1,17 @@
+rule template:
+    log:
+        "<results>/logs/<name>.log",
+    benchmark:
+        "<results>/timings/<name>.tsv"
+    """What every rule that runs a script inherits: log, timing, environment, resources. `name` is the rule and its wildcards."""
+    pathvars:
+        name="template",
+    conda:
+        "../../envs/study.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        script="",
+    script:
+        "../scripts/{params.script}"

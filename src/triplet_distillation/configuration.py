@@ -110,7 +110,8 @@ def _filling_validator(schema: dict):
             for name in instance.keys() - parent.get("properties", {}).keys():
                 yield from validator.descend(instance[name], subschema)
 
-    keywords = {"properties": fill, "additionalProperties": every, "$ref": Draft202012Validator.VALIDATORS["$ref"]}
+    reference = Draft202012Validator.VALIDATORS["$ref"]
+    keywords: dict[str, Any] = {"properties": fill, "additionalProperties": every, "$ref": reference}
     return validators.create(Draft202012Validator.META_SCHEMA, keywords)(schema)
 
 

@@ -1,9 +1,10 @@
+# What every rule that runs a script inherits: log, timing, environment, resources.
+# `name` is the rule and its wildcards.
 rule template:
     log:
         "<results>/logs/<name>.log",
     benchmark:
         "<results>/timings/<name>.tsv"
-    """What every rule that runs a script inherits: log, timing, environment, resources. `name` is the rule and its wildcards."""
     pathvars:
         name="template",
     conda:

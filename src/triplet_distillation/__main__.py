@@ -49,7 +49,9 @@ def _compare(options: argparse.Namespace) -> str:
 def _embed(options: argparse.Namespace) -> str:
     from triplet_distillation.deployment.model import Model, embed_folder
     from triplet_distillation.faces.align import count_outcomes
+    from triplet_distillation.networks.execution import keep_memory
 
+    keep_memory()
     table = embed_folder(Model(options.model), options.folder)
     write_table(options.output, table)
     return f"{options.output}: {count_outcomes(table)}"

@@ -79,12 +79,13 @@ class TrainingSettings:
 
 @dataclass(frozen=True)
 class ExecutionSettings:
-    """Where networks run: ``threads`` and ``device``; the rest concerns training alone."""
+    """Where networks run: ``threads``, ``device``, ``keep_memory``; the rest concerns training alone."""
 
     threads: int = 1
     device: str = "cpu"
     precision: str = "fp32"
     compile: bool = False
+    keep_memory: bool = True
     processes: int = 1
     nodes: int = 1
 

@@ -7,6 +7,7 @@ import tarfile
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from triplet_distillation import registry
 from triplet_distillation.faces.detectors import mtcnn
@@ -107,3 +108,12 @@ def test_weights_with_a_wrong_checksum_are_never_unpickled(monkeypatch):
     monkeypatch.setattr(mtcnn.joblib, "load", lambda path: pytest.fail("unpickled"))
     with pytest.raises(ValueError, match=r"is not the file of mtcnn 1\.0\.0"):
         mtcnn.MTCNNDetector()
+
+
+@pytest.mark.parametrize(("kernel", "ceil_mode"), [(2, True), (3, True), (3, False)])
+@pytest.mark.parametrize("height", [*range(3, 12), 48])
+@pytest.mark.parametrize("width", [3, 4, 7, 22])
+def test_pooling_is_pytorchs(kernel, ceil_mode, height, width):
+    x = torch.randn(2, 5, height, width).to(memory_format=torch.channels_last)
+    expected = torch.nn.MaxPool2d(kernel, 2, ceil_mode=ceil_mode)(x)
+    assert torch.equal(mtcnn._MaxPool(kernel, ceil_mode)(x), expected)

@@ -64,7 +64,7 @@ FIXED_MARGINS = {
 # Jobs that measure time take all cores of this machine, so that nothing runs at the same time.
 ALL_CORES = workflow.resource_settings.cores or 1
 USES_CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
-INFERENCE = {key: study["execution"][key] for key in ("threads", "device")}
+INFERENCE = {key: study["execution"][key] for key in ("threads", "device", "keep_memory")}
 GPUS = int(study["execution"]["device"] != "cpu")
 TRAINING_GPUS = GPUS * study["execution"]["processes"]
 TRAINING_THREADS = study["execution"]["threads"] * study["execution"]["processes"]

@@ -10,7 +10,7 @@ use rule template as embed with:
         name="embed/seed{seed}",
     threads: study["execution"]["threads"]
     resources:
-        mem_mb=4000,
+        mem_mb=5000,
         runtime=720,
         gpu=GPUS,
     params:

@@ -11,7 +11,7 @@ use rule template as evaluate with:
         name="evaluate/{model}.seed{seed}",
     threads: study["execution"]["threads"]
     resources:
-        mem_mb=4000,
+        mem_mb=5000,
         runtime=240,
         gpu=GPUS,
     params:

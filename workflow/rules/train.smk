@@ -12,7 +12,7 @@ use rule template as train with:
         role="|".join(TRAINED) or NEVER_MATCHES,
     threads: TRAINING_THREADS
     resources:
-        mem_mb=4000,
+        mem_mb=5000,
         runtime=2880,
         gpu=TRAINING_GPUS,
     params:

@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from triplet_distillation.networks import Network
+from triplet_distillation.networks.prelu import PReLU
 
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 14, 3), 100: (3, 13, 30, 3)}
 """Depth to the number of residual blocks in each of the four stages."""
@@ -18,7 +19,7 @@ class IBasicBlock(nn.Module):
             nn.BatchNorm2d(in_channels),
             nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False),
             nn.BatchNorm2d(out_channels),
-            nn.PReLU(out_channels),
+            PReLU(out_channels),
             nn.Conv2d(out_channels, out_channels, 3, stride, padding=1, bias=False),
             nn.BatchNorm2d(out_channels),
         )
@@ -52,7 +53,7 @@ class IResNet(Network):
             raise ValueError(f"IResNet does not have a depth of {depth}: choose one of {', '.join(map(str, BLOCKS))}")
         self.embedding_size = embedding_size
         stem, *stages = (max(8, round(width * channels)) for channels in (64, 64, 128, 256, 512))
-        layers: list[nn.Module] = [nn.Conv2d(3, stem, 3, padding=1, bias=False), nn.BatchNorm2d(stem), nn.PReLU(stem)]
+        layers: list[nn.Module] = [nn.Conv2d(3, stem, 3, padding=1, bias=False), nn.BatchNorm2d(stem), PReLU(stem)]
         in_channels = stem
         for out_channels, blocks in zip(stages, BLOCKS[depth], strict=True):
             for block in range(blocks):

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from triplet_distillation.networks import Network
+from triplet_distillation.networks.prelu import PReLU
 
 BOTTLENECKS = ((2, 5, 2), (4, 1, 2), (2, 6, 1), (4, 1, 2), (2, 2, 1))
 """(expansion t, repetitions n, stride s of the first) of the five stages of bottlenecks."""
@@ -29,9 +30,9 @@ class Bottleneck(nn.Module):
         hidden = in_channels * expansion
         self.layers = nn.Sequential(
             conv_bn(in_channels, hidden, 1),
-            nn.PReLU(hidden),
+            PReLU(hidden),
             conv_bn(hidden, hidden, 3, stride, groups=hidden, padding=1),
-            nn.PReLU(hidden),
+            PReLU(hidden),
             conv_bn(hidden, out_channels, 1),
         )
         self.has_shortcut = stride == 1 and in_channels == out_channels
@@ -73,9 +74,9 @@ class MobileFaceNet(Network):
         stem, last_channels, *stages = (max(8, round(width * channels)) for channels in (stem, last_channels, *stages))
         layers: list[nn.Module] = [
             conv_bn(3, stem, 3, stride=2, padding=1),
-            nn.PReLU(stem),
+            PReLU(stem),
             conv_bn(stem, stem, 3, groups=stem, padding=1),
-            nn.PReLU(stem),
+            PReLU(stem),
         ]
         in_channels = stem
         for out_channels, (expansion, repetitions, stride) in zip(stages, BOTTLENECKS, strict=True):
@@ -84,7 +85,7 @@ class MobileFaceNet(Network):
                 in_channels = out_channels
         layers += [
             conv_bn(in_channels, last_channels, 1),
-            nn.PReLU(last_channels),
+            PReLU(last_channels),
             conv_bn(last_channels, last_channels, 7, groups=last_channels),
             conv_bn(last_channels, embedding_size, 1),
             nn.Flatten(),

@@ -49,7 +49,10 @@ def count_operations(settings: dict) -> tuple[int, int]:
 
 
 def time_forward(settings: dict, runs: int, warm_up: int = 2) -> list[float]:
-    """Seconds of each of ``runs`` forward passes of one image on one thread, after ``warm_up`` uncounted ones."""
+    """Seconds of each of ``runs`` forward passes of one image on one thread, after ``warm_up`` uncounted ones.
+
+    The C library's allocator is left as it is (:func:`.execution.keep_memory` is not called).
+    """
     torch.set_num_threads(1)
     network = create(settings).eval()
     image = torch.zeros(1, 3, 112, 112)

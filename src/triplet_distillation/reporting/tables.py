@@ -80,7 +80,8 @@ def _table1_page(table: pd.DataFrame, runs: int) -> str:
     return pages.page(
         "Table 1. Cost of the networks",
         pages.paragraph(
-            f"For one 112×112 image; the time is the mean of {runs} runs on the machine that ran the study."
+            f"For one 112×112 image; the time is the mean of {runs} runs on the machine that ran the study, with the C "
+            "library's default allocator (keep_memory off)."
         ),
         pages.table(header, rows, groups),
         pages.notes(paper.TABLE_1_NOTES),

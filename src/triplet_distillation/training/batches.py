@@ -71,7 +71,7 @@ class BatchDataset(Dataset):
         if self.teacher is not None:
             teacher = torch.from_numpy(self.teacher[rows, changes.flipped.astype(int)].astype(np.float32))
         return Batch(
-            torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(),
+            torch.from_numpy(images).permute(0, 3, 1, 2),  # channels-last, as images are decoded
             torch.from_numpy(self.faces.labels[positions].astype(np.int64)),
             teacher,
         )

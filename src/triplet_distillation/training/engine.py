@@ -94,7 +94,13 @@ def train(network: Network, criterion: Loss, batches: BatchDataset, context: Tra
     iterations, start = settings.iterations, len(history)
     if start < iterations:
         guards.check_memory(network, criterion, batches[start], device)
-    loader = DataLoader(batches, batch_size=None, sampler=range(start, iterations), num_workers=settings.loader_workers)
+    loader = DataLoader(
+        batches,
+        batch_size=None,
+        sampler=range(start, iterations),
+        num_workers=settings.loader_workers,
+        pin_memory=device.type == "cuda",
+    )
     shown = progress(loader, "train", "step", total=iterations, initial=start) if dist.rank == 0 else loader
     with _tensorboard(context, start) as write_record, _catch_sigterm() as stop_requested:
         for step, batch in zip(range(start, iterations), shown):
@@ -147,9 +153,9 @@ def train_step(state: TrainState, context: TrainContext, batch: Batch, step: int
     for group in state.optimizer.param_groups:
         group["lr"] = lr
     torch.manual_seed(_step_seed(context.seed, "dropout", step, dist.rank))
-    images = normalize_pixels(batch.images.to(device, non_blocking=True))
+    images = normalize_pixels(batch.images.to(device, non_blocking=True))  # channels-last, as the batch is
     with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-        local_embeddings = state.model(images.contiguous(memory_format=torch.channels_last))
+        local_embeddings = state.model(images)
     embeddings = distributed.all_gather(local_embeddings.float(), dist)
     teacher = None if batch.teacher is None else batch.teacher.to(device)
     generator = torch.Generator().manual_seed(_step_seed(context.seed, "loss", step))

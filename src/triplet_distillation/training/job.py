@@ -22,7 +22,7 @@ from triplet_distillation.training import checkpoint, distributed, engine, guard
 from triplet_distillation.training.batches import BatchDataset, TrainingFaces
 
 log = logging.getLogger(__name__)
-NON_DIGEST_KEYS = {"processes", "nodes", "checkpoint_every", "loader_workers"}
+NON_DIGEST_KEYS = {"processes", "nodes", "keep_memory", "checkpoint_every", "loader_workers"}
 """Settings that may change between a killed run and the one that resumes from its checkpoint."""
 
 

@@ -207,8 +207,48 @@ class _FlattenWidthFirst(nn.Module):
         return x.permute(0, 3, 2, 1).flatten(1)
 
 
+class _MaxPool(nn.Module):
+    """Max pooling with stride 2, as ``nn.MaxPool2d``, which also computes indices that nobody reads.
+
+    The maximum of strided slices of a channels-last tensor, first along the height, then
+    along the width, is the same and several times faster.
+    """
+
+    def __init__(self, kernel: int, ceil_mode: bool):
+        super().__init__()
+        self.kernel, self.ceil_mode = kernel, ceil_mode
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self._pool(self._pool(x, 2), 3)
+
+    def _pool(self, x: torch.Tensor, dimension: int) -> torch.Tensor:
+        size = x.shape[dimension]
+        complete = max(0, (size - self.kernel) // 2 + 1)  # windows that are entirely inside
+        has_edge = self.ceil_mode and (size - self.kernel) % 2 == 1 and 2 * complete < size  # a last, incomplete window
+        shape = list(x.shape)
+        shape[dimension] = complete + has_edge
+        pooled = torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last)
+        if complete:
+            windows = [_strided(x, dimension, offset, complete) for offset in range(self.kernel)]
+            inside = pooled.narrow(dimension, 0, complete)
+            torch.maximum(windows[0], windows[1], out=inside)
+            for window in windows[2:]:
+                torch.maximum(inside, window, out=inside)
+        if has_edge:
+            edge = x.narrow(dimension, 2 * complete, size - 2 * complete).amax(dimension, keepdim=True)
+            pooled.narrow(dimension, complete, 1).copy_(edge)
+        return pooled
+
+
+def _strided(x: torch.Tensor, dimension: int, offset: int, count: int) -> torch.Tensor:
+    """Every second row (or column) from ``offset``, ``count`` of them, as a view."""
+    index = [slice(None)] * x.ndim
+    index[dimension] = slice(offset, offset + 2 * count - 1, 2)
+    return x[tuple(index)]
+
+
 def _pool(kernel: int, ceil: bool) -> nn.Module:
-    return nn.MaxPool2d(kernel, 2, ceil_mode=ceil)
+    return _MaxPool(kernel, ceil)
 
 
 POOLS = {

@@ -152,3 +152,9 @@ def test_every_key_has_a_description_and_is_documented():
 def test_method_distance_falls_back_to_the_default_of_its_loss():
     assert configuration.method_distance({"loss": "triplet_distillation"}) == "squared_euclidean"
     assert configuration.method_distance({"loss": "triplet_distillation", "distance": "cosine"}) == "cosine"
+
+
+@pytest.mark.parametrize("annotation", ["list", "Sequence[int]"])
+def test_setting_that_is_a_list_must_be_one(annotation):
+    assert configuration._fits([1, 2], annotation)
+    assert not configuration._fits("1, 2", annotation)

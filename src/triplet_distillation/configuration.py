@@ -263,6 +263,7 @@ TYPES: dict[str, tuple[type, ...]] = {
     "float": (int, float),
     "str": (str,),
     "bool": (bool,),
+    "list": (list,),
     "Sequence[int]": (list,),
     "dict": (dict,),
 }

@@ -247,14 +247,10 @@ def _strided(x: torch.Tensor, dimension: int, offset: int, count: int) -> torch.
     return x[tuple(index)]
 
 
-def _pool(kernel: int, ceil: bool) -> nn.Module:
-    return _MaxPool(kernel, ceil)
-
-
 POOLS = {
-    "pnet": [_pool(2, True), None, None],
-    "rnet": [_pool(3, True), _pool(3, False), None],
-    "onet": [_pool(3, True), _pool(3, False), _pool(2, True), None],
+    "pnet": [_MaxPool(2, True), None, None],
+    "rnet": [_MaxPool(3, True), _MaxPool(3, False), None],
+    "onet": [_MaxPool(3, True), _MaxPool(3, False), _MaxPool(2, True), None],
 }
 """The pooling after each convolution; the package's "same" padding is rounding up here."""
 

@@ -226,13 +226,13 @@ class Remote:
         self.process.join()
 
 
-def alternate(variants: dict[str, Remote], rounds: int) -> dict[str, list[float]]:
-    """Seconds of ``rounds`` alternating steps of each variant, after two uncounted ones."""
+def alternate(variants: dict[str, Remote], rounds: int, warm_up: int = 2) -> dict[str, list[float]]:
+    """Seconds of ``rounds`` alternating steps of each variant, after ``warm_up`` uncounted ones."""
     seconds: dict[str, list[float]] = {name: [] for name in variants}
-    for number in range(2 + rounds):
+    for number in range(warm_up + rounds):
         for name, variant in variants.items():
             taken, _ = variant.step()
-            if number >= 2:
+            if number >= warm_up:
                 seconds[name].append(taken)
     for variant in variants.values():
         variant.close()
@@ -266,7 +266,7 @@ def teacher_cost(folder: Path, rounds: int, quick: bool) -> dict[str, float]:
     seconds = alternate({"fixed": fixed, "distilled": distilled}, 3 * rounds)
     cached = Remote(OurTraining, folder, STUDENT, kind, "triplet_distillation")
     in_loop = Remote(OurTraining, folder, STUDENT, kind, "triplet_distillation", teacher=TEACHER)
-    with_teacher = alternate({"cached": cached, "in_loop": in_loop}, max(2, rounds // 2))
+    with_teacher = alternate({"cached": cached, "in_loop": in_loop}, max(2, rounds // 2), warm_up=1)
     return {
         "distillation_over_triplet": ratio(seconds, "distilled", "fixed"),
         "teacher_in_loop_over_distillation": ratio(with_teacher, "in_loop", "cached"),

@@ -69,7 +69,7 @@ def test_weights_file_contains_the_model(model, tmp_path):
 
 def test_cost_matches_the_original_network(model, tiny):
     cost = weights.create(settings(model)).cost()
-    assert cost["flops"] == count_operations(TINY)[0]
+    assert cost["flops"] == count_operations(tiny)[0]
     assert cost["parameters"] == pytest.approx(sum(p.numel() for p in tiny.parameters()), rel=0.1)  # BN is folded
     assert profile(settings(model), runs=1)["size_mib"] == pytest.approx(model.stat().st_size / 2**20)
 

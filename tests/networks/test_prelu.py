@@ -10,7 +10,8 @@ from torch import nn
 from triplet_distillation.networks import prelu, weights
 from triplet_distillation.networks.prelu import PReLU
 
-SHAPES = [(6, 32, 28, 28), (3, 40, 7, 9), (5, 12), (2, 8, 3), (1, 1, 1, 1)]
+SHAPES = [(6, 32, 28, 28), (40, 32, 28, 28), (3, 40, 7, 9), (5, 12), (2, 8, 3), (1, 1, 1, 1), (0, 4, 3, 3)]
+"""The second takes several blocks; the last is empty."""
 
 
 def results(layer, x, gradient):

@@ -13,6 +13,7 @@ use rule template as export with:
         card="<results>/export/README.md",
     pathvars:
         name="export",
+    priority: 1  # takes longer than the figures that could be next
     resources:
         mem_mb=3000,
         runtime=30,

@@ -48,7 +48,10 @@ def setup_device(execution: ExecutionSettings) -> torch.device:
     if execution.keep_memory:
         keep_memory()
     torch.set_num_threads(execution.threads)
-    torch.use_deterministic_algorithms(True)
+    if execution.compile:
+        torch.use_deterministic_algorithms(True)
+    else:  # the same without importing the compiler, which takes a second
+        torch.set_deterministic_debug_mode("error")
     # Otherwise PyTorch fills every new tensor with NaN before an operation writes it: a sixth of a training step.
     torch.utils.deterministic.fill_uninitialized_memory = False  # ty: ignore[missing-attribute]  a property at run time
     return torch.device(device)

@@ -30,31 +30,23 @@ class ElementwiseCounter(TorchDispatchMode):
         return output
 
 
-def count_operations(settings: dict) -> tuple[int, int]:
+def count_operations(network: nn.Module) -> tuple[int, int]:
     """FLOPs for one 112×112 image: (convolutions and matrix products, the same plus element-wise operations).
 
-    One multiply-add is two FLOPs. Nothing is computed: shapes pass through the network on
-    PyTorch's meta device.
+    One multiply-add is two FLOPs. The network must be in evaluation mode.
     """
-    with torch.device("meta"):
-        network = create(settings).eval()
-        image = torch.empty(1, 3, 112, 112)
-    products, elementwise = FlopCounterMode(display=False), ElementwiseCounter()
-    with torch.no_grad():
-        with products:
-            network(image)
-        with elementwise:
-            network(image)
+    image = torch.zeros(1, 3, 112, 112)  # on the meta device, nothing would be computed, but SymPy imported: slower
+    with torch.no_grad(), FlopCounterMode(display=False) as products, ElementwiseCounter() as elementwise:
+        network(image)
     return products.get_total_flops(), products.get_total_flops() + elementwise.operations
 
 
-def time_forward(settings: dict, runs: int, warm_up: int = 2) -> list[float]:
+def time_forward(network: nn.Module, runs: int, warm_up: int = 2) -> list[float]:
     """Seconds of each of ``runs`` forward passes of one image on one thread, after ``warm_up`` uncounted ones.
 
-    The C library's allocator is left as it is (:func:`.execution.keep_memory` is not called).
+    The network must be in evaluation mode. The C library's allocator is left as it is (:func:`.execution.keep_memory` is not called).
     """
     torch.set_num_threads(1)
-    network = create(settings).eval()
     image = torch.zeros(1, 3, 112, 112)
     seconds = []
     with torch.inference_mode():
@@ -65,9 +57,9 @@ def time_forward(settings: dict, runs: int, warm_up: int = 2) -> list[float]:
     return seconds[warm_up:]
 
 
-def network_cost(network: nn.Module, settings: dict) -> dict:
+def network_cost(network: nn.Module) -> dict:
     """``parameters, size_mib, flops, flops_elementwise`` of a network made of PyTorch modules."""
-    flops, flops_elementwise = count_operations(settings)
+    flops, flops_elementwise = count_operations(network)
     return {
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "size_mib": sum(tensor.numel() * 4 for tensor in network.state_dict().values()) / 2**20,
@@ -79,9 +71,9 @@ def network_cost(network: nn.Module, settings: dict) -> dict:
 def profile(settings: dict, runs: int) -> dict:
     """``parameters``; ``size_mib`` of the weights as float32; ``flops``, ``flops_elementwise``, ``macs`` for one
     image; ``seconds_per_image`` (mean of ``runs`` on one thread, as in the paper) and ``seconds_median``."""
-    network = create(settings)
-    cost = network.cost() if network.pretrained else network_cost(network, settings)
-    seconds = time_forward(settings, runs)
+    network = create(settings).eval()
+    cost = network.cost() if network.pretrained else network_cost(network)
+    seconds = time_forward(network, runs)
     return {
         **cost,
         "macs": cost["flops"] // 2,

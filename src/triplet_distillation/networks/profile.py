@@ -44,7 +44,8 @@ def count_operations(network: nn.Module) -> tuple[int, int]:
 def time_forward(network: nn.Module, runs: int, warm_up: int = 2) -> list[float]:
     """Seconds of each of ``runs`` forward passes of one image on one thread, after ``warm_up`` uncounted ones.
 
-    The network must be in evaluation mode. The C library's allocator is left as it is (:func:`.execution.keep_memory` is not called).
+    The network must be in evaluation mode. The C library's allocator is left as it is (:func:`.execution.keep_memory`
+    is not called).
     """
     torch.set_num_threads(1)
     image = torch.zeros(1, 3, 112, 112)

@@ -31,6 +31,7 @@ include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/export.smk"
+include: "workflow/rules/reproduce.smk"
 include: "workflow/rules/packs.smk"
 
 
@@ -40,6 +41,7 @@ rule all:
     input:
         rules.make_report.output,
         rules.export.output,
+        rules.hash_study.output,
 
 
 rule faces:
@@ -71,6 +73,11 @@ rule figures:
 rule report:
     input:
         rules.make_report.output,
+
+
+rule reproduce:
+    input:
+        rules.compare_hashes.output,
 
 
 rule packs:

@@ -54,6 +54,9 @@ def test_default_study_is_valid_and_every_default_is_filled_in():
         ("seeds", 0, ["seeds", "expected a list"]),
         ("study", "a/b", ["study", "letters, digits"]),
         ("execution/device", "gpu", ["execution.device"]),
+        ("execution/device", "cuda", ["execution.portable", "device cuda", "set portable to false"]),
+        ("execution/compile", True, ["execution.portable", "compile True"]),
+        ("execution/precision", "bf16", ["execution.portable", "precision bf16"]),
         ("execution/processes", 3, ["student.training.sampling", "56 images per step", "among 3 processes"]),
         ("export/method", "triplet_9", ["export.method", "triplet_distillation"]),
         (

@@ -56,6 +56,9 @@ OLD_KEYS = r"engine|people|colour_order|last|sampled|selection|number|identities
 KEYS_THAT_STAY = {"downloads.mirror", "benchmarks.*.held_out.identities"}
 VERBS = [
     "acquire",
+    "compare",
+    "hash",
+    "reproduce",
     "align",
     "merge",
     "make",

@@ -202,7 +202,20 @@ def _check_names(config: dict, schema: dict) -> list[str]:
         )
     for index, name in enumerate(config["profile"]["networks"]):
         problems += _check_reference(f"profile.networks.{index}", name, config["networks"])
+    problems += _check_portable(config["execution"])
     return list(dict.fromkeys(problems))
+
+
+def _check_portable(execution: dict) -> list[str]:
+    """What has no kernels that every CPU runs."""
+    required = {"device": "cpu", "precision": "fp32", "compile": False}
+    wrong = [f"{key} {execution[key]}" for key, value in required.items() if execution[key] != value]
+    if not execution["portable"] or not wrong:
+        return []
+    return [
+        f"execution.portable: no other machine gives the same bits with {', '.join(wrong)}: set portable to false; the "
+        "results are then reproducible on this kind of machine only"
+    ]
 
 
 SAMPLING = {"uniform": ({"batch_size"}, set()), "pk": ({"p", "k"}, {"minimum_images", "extra_negatives"})}

@@ -12,12 +12,18 @@ from typing import Any
 
 from tqdm import tqdm
 
+from triplet_distillation import portable
+
 _terminal = sys.stderr
 
 
 @contextlib.contextmanager
 def logged_to(path: str) -> Generator[None]:
-    """Redirect all output, including that of native code, to ``path``; an uncaught error is logged there too."""
+    """Redirect all output, including that of native code, to ``path``; an uncaught error is logged there too.
+
+    Raises:
+        PortabilityError: the libraries were loaded with other kernels than the process was started for.
+    """
     global _terminal
     _terminal = os.fdopen(os.dup(2), "w")
     sys.stdout.flush()
@@ -28,6 +34,7 @@ def logged_to(path: str) -> Generator[None]:
     log_to_stderr()
     started = time.monotonic()
     try:
+        portable.check_kernels()
         yield
         logging.info("done in %.1f s", time.monotonic() - started)
     except BaseException as error:

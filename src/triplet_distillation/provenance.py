@@ -3,8 +3,11 @@
 import ast
 import hashlib
 import json
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+
+import numpy as np
 
 PACKAGE = Path(__file__).parent
 EXCLUDED_MODULES = {"logs.py"}
@@ -20,6 +23,15 @@ def file_digest(path: str | Path) -> str:
     """SHA-256 (hex) of a file's bytes."""
     with Path(path).open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def array_digest(arrays: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 (hex) of named arrays: their names, types, shapes and bits, in the order of their names."""
+    found = hashlib.sha256()
+    for name, array in sorted(arrays.items()):
+        found.update(f"{name} {array.dtype} {array.shape} ".encode())
+        found.update(np.ascontiguousarray(array).data)
+    return found.hexdigest()
 
 
 def code_version(script: str | Path, *modules: str) -> str:

@@ -79,10 +79,11 @@ class TrainingSettings:
 
 @dataclass(frozen=True)
 class ExecutionSettings:
-    """Where networks run: ``threads``, ``device``, ``keep_memory``; the rest concerns training alone."""
+    """Where networks run: ``threads``, ``device``, ``portable``, ``keep_memory``; the rest concerns training alone."""
 
     threads: int = 1
     device: str = "cpu"
+    portable: bool = False
     precision: str = "fp32"
     compile: bool = False
     keep_memory: bool = True

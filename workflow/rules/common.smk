@@ -12,12 +12,19 @@ ROOT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parents[
 sys.path.insert(0, str(ROOT / "src"))
 os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [str(ROOT / "src"), os.getenv("PYTHONPATH")])))
 
-from triplet_distillation import configuration, provenance, registry
+from triplet_distillation import configuration, portable, provenance, registry
 
 try:
     study = configuration.resolve(config, configuration.read_schema(ROOT / "workflow/schemas/config.schema.yaml"))
 except configuration.ConfigurationError as error:
     raise WorkflowError(str(error))
+
+if study["execution"]["portable"]:
+    try:
+        portable.check_machine()
+    except portable.PortabilityError as error:
+        raise WorkflowError(str(error))
+    portable.replace_environment(portable.portable_environment(os.environ))
 
 SEEDS = study["seeds"]
 METHODS = list(study["methods"])
@@ -55,6 +62,9 @@ DISTANCES = sorted(
         if "margins" in configuration.required_inputs(method)
     }
 )
+USES_TEACHER = any(
+    "teacher_embeddings" in configuration.required_inputs(method) for method in study["methods"].values()
+)
 BENCHMARKS_ON_TRAINING_DATA = [
     name for name, benchmark in study["benchmarks"].items() if benchmark["dataset"] == study["training_data"]["dataset"]
 ]
@@ -64,7 +74,7 @@ FIXED_MARGINS = {
 # Jobs that measure time take all cores of this machine, so that nothing runs at the same time.
 ALL_CORES = workflow.resource_settings.cores or 1
 USES_CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
-INFERENCE = {key: study["execution"][key] for key in ("threads", "device", "keep_memory")}
+INFERENCE = {key: study["execution"][key] for key in ("threads", "device", "portable", "keep_memory")}
 GPUS = int(study["execution"]["device"] != "cpu")
 TRAINING_GPUS = GPUS * study["execution"]["processes"]
 TRAINING_THREADS = study["execution"]["threads"] * study["execution"]["processes"]
@@ -82,8 +92,9 @@ wildcard_constraints:
 
 
 def code(script, *modules):
-    """Version of the code that a script runs: its own, and that of the library modules that it uses."""
-    return provenance.code_version(ROOT / "workflow/scripts" / script, *modules)
+    """Version of the code that a script runs: its own, that of the library modules that it uses, and the kernels."""
+    kernels = "portable" if study["execution"]["portable"] else "native"
+    return f"{provenance.code_version(ROOT / 'workflow/scripts' / script, *modules)}-{kernels}"
 
 
 def network_code(network):

@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn import functional
 
 from triplet_distillation.losses import Loss, LossContext
+from triplet_distillation.losses.functions import square_root
 
 
 class ArcFaceLoss(Loss):
@@ -42,7 +43,7 @@ class ArcFaceLoss(Loss):
             centers, labels = functional.embedding(classes, centers), torch.searchsorted(classes, labels)
         cosine = functional.normalize(embeddings) @ functional.normalize(centers).T
         target = cosine.gather(1, labels[:, None])
-        sine = (1 - target.square()).clamp_min(1e-9).sqrt()
+        sine = square_root((1 - target.square()).clamp_min(1e-9))
         with_margin = target * math.cos(self.margin) - sine * math.sin(self.margin)
         logits = self.scale * cosine.scatter(1, labels[:, None], with_margin)
         with torch.no_grad():

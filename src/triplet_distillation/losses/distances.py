@@ -3,6 +3,8 @@
 import torch
 from torch.nn import functional
 
+from triplet_distillation.losses.functions import arc_cosine, square_root
+
 EPSILON = 1e-12
 """Keeps the gradient of the square root finite where two embeddings coincide."""
 
@@ -12,7 +14,7 @@ def _squared_euclidean(cosine: torch.Tensor) -> torch.Tensor:
 
 
 def _euclidean(cosine: torch.Tensor) -> torch.Tensor:
-    return (2 - 2 * cosine).clamp_min(EPSILON).sqrt()
+    return square_root((2 - 2 * cosine).clamp_min(EPSILON))
 
 
 def _cosine(cosine: torch.Tensor) -> torch.Tensor:
@@ -20,7 +22,7 @@ def _cosine(cosine: torch.Tensor) -> torch.Tensor:
 
 
 def _angular(cosine: torch.Tensor) -> torch.Tensor:
-    return cosine.clamp(-1 + 1e-7, 1 - 1e-7).arccos()
+    return arc_cosine(cosine.clamp(-1 + 1e-7, 1 - 1e-7))
 
 
 DISTANCES = {

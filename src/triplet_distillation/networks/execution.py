@@ -6,6 +6,7 @@ import platform
 
 import torch
 
+from triplet_distillation.portable import PortabilityError, check_kernels, is_portable
 from triplet_distillation.settings import ExecutionSettings
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
@@ -35,7 +36,14 @@ def setup_device(execution: ExecutionSettings) -> torch.device:
 
     Raises:
         RuntimeError: the device is not available.
+        PortabilityError: portable kernels are asked for, but the process was not started with them.
     """
+    if execution.portable and not is_portable():
+        raise PortabilityError(
+            "execution.portable is true, but this process was not started with the variables of "
+            "triplet_distillation.portable: start it as the workflow does, or set execution.portable to false"
+        )
+    check_kernels()
     device = execution.device
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise RuntimeError(

@@ -16,7 +16,7 @@ from triplet_distillation.logs import summary
 from triplet_distillation.losses import LossContext
 from triplet_distillation.networks import weights
 from triplet_distillation.networks.execution import setup_device
-from triplet_distillation.provenance import digest, file_digest
+from triplet_distillation.provenance import array_digest, digest, file_digest
 from triplet_distillation.settings import TeacherFiles, TrainingJob
 from triplet_distillation.training import checkpoint, distributed, engine, guards, sampling
 from triplet_distillation.training.batches import BatchDataset, TrainingFaces
@@ -56,6 +56,7 @@ def _train(job: TrainingJob, folder: Path) -> pd.DataFrame:
     job_digest = _digest(job)
     torch.manual_seed(job.seed)
     network = weights.load(job.initial)[0] if job.initial else weights.create(job.network)
+    initial = array_digest({name: tensor.numpy() for name, tensor in network.state_dict().items()})
     context = _loss_context(job, int(labels.max()) + 1, network.embedding_size)
     criterion = registry.load("losses", job.loss)(context, **job.loss_settings)
     sampler = sampling.create_sampler(job.training.sampling, labels, job.seed)
@@ -69,6 +70,7 @@ def _train(job: TrainingJob, folder: Path) -> pd.DataFrame:
         history = pd.DataFrame(engine.train(network, criterion, batches, train_context))
         if dist.rank == 0:
             provenance = {"study": job.study, "model": job.name, "seed": job.seed, "digest": job_digest}
+            provenance["initial"] = initial
             weights.save(job.weights, network, job.network, provenance)
             write_table(job.history, history)
     return history

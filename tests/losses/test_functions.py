@@ -1,0 +1,29 @@
+"""Square root and arc cosine from kernels that round alike on every CPU."""
+
+import numpy as np
+import torch
+
+from triplet_distillation.losses.functions import arc_cosine, square_root
+
+
+def test_square_root_is_correctly_rounded():
+    """IEEE 754 requires it of NumPy's square root."""
+    random = np.random.default_rng(0)
+    x = np.concatenate([random.random(100_000), random.random(100_000) * 1e-9, [1e-12, 1, 4]]).astype(np.float32)
+    assert np.array_equal(square_root(torch.from_numpy(x)).numpy(), np.sqrt(x))
+
+
+def test_arc_cosine_is_accurate_to_the_end_of_its_range():
+    x = torch.cat([torch.linspace(-1, 1, 10_001)[1:-1], torch.tensor([1 - 1e-7, -1 + 1e-7])])
+    torch.testing.assert_close(
+        arc_cosine(x), torch.from_numpy(np.arccos(x.double().numpy())).float(), rtol=2e-7, atol=0
+    )
+
+
+def test_gradients():
+    x = torch.tensor([0.04, 0.25, 0.81], requires_grad=True)
+    square_root(x).sum().backward()
+    torch.testing.assert_close(x.grad, 0.5 / x.detach().double().sqrt().float())
+    c = torch.tensor([-0.9, 0.0, 0.6], requires_grad=True)
+    arc_cosine(c).sum().backward()
+    torch.testing.assert_close(c.grad, -1 / (1 - c.detach().square()).sqrt())

@@ -1,0 +1,49 @@
+# Hash every result, in the order of the pipeline.
+use rule template as hash_study with:
+    input:
+        acquire=expand("<results>/faces/{dataset}/images.csv", dataset=study["datasets"]),
+        align=expand("<results>/faces/{dataset}/store.arrow", dataset=study["datasets"]),
+        split=["<results>/split/training_set.parquet", *expand("<results>/split/{benchmark}.csv", benchmark=BENCHMARKS)],
+        train=expand(
+            "<results>/{role}/seed{seed}/{file}",
+            role=TRAINED,
+            seed=SEEDS,
+            file=["history.parquet", "weights.safetensors"],
+        ),
+        embed=expand("<results>/teacher/seed{seed}/embeddings.npy", seed=SEEDS if USES_TEACHER else []),
+        calibrate=expand("<results>/calibration/{distance}.seed{seed}.json", distance=DISTANCES, seed=SEEDS),
+        distill=expand(
+            "<results>/{model}/seed{seed}/{file}",
+            model=STUDENTS,
+            seed=SEEDS,
+            file=["history.parquet", "weights.safetensors"],
+        ),
+        evaluate=expand("<results>/evaluation/{model}/seed{seed}.parquet", model=MODELS, seed=SEEDS),
+        tables=[
+            rules.make_table2.output.csv,
+            rules.make_verification_table.output.csv,
+            rules.make_findings.output.csv,
+        ],
+        export=[rules.export.output.onnx],
+    output:
+        "<results>/hashes.json",
+    pathvars:
+        name="hash_study",
+    params:
+        script="hash_study.py",
+        folder=lambda wildcards, output: str(Path(output[0]).parent),
+        code=code("hash_study.py"),
+
+
+# Say where this study first differs from the published one.
+use rule template as compare_hashes with:
+    input:
+        published=study["published_hashes"] or ROOT / f"config/hashes/{study['study']}.json",
+        ours=rules.hash_study.output,
+    output:
+        "<results>/reproduction.json",
+    pathvars:
+        name="compare_hashes",
+    params:
+        script="compare_hashes.py",
+        code=code("compare_hashes.py"),

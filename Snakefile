@@ -35,7 +35,7 @@ include: "workflow/rules/reproduce.smk"
 include: "workflow/rules/packs.smk"
 
 
-# Targets, named by what they collect; all other rules are named by a verb.
+# Targets, named by what they collect; all other rules, and reproduce, are named by a verb.
 rule all:
     default_target: True
     input:

@@ -8,6 +8,8 @@
 - ArcFace over 85,742 classes at batch size 480: time and peak memory, with all classes and with a
   sampled tenth of them.
 - Whether our fast PReLU and the kept memory give the same bits as PyTorch's PReLU without it.
+- What ``execution.portable`` costs: a step of student and teacher with the kernels that every CPU runs
+  against one with this CPU's fastest.
 
 Everything is eager. Every variant has a process of its own, so that the plain loop has PyTorch and
 the C library as they come; variants alternate, and results are medians of pairs. The faces are noise,
@@ -35,7 +37,7 @@ from torch.utils.data import DataLoader
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
-from triplet_distillation import registry  # noqa: E402
+from triplet_distillation import portable, registry  # noqa: E402
 from triplet_distillation.evaluation.embed import embed_images  # noqa: E402
 from triplet_distillation.faces import store  # noqa: E402
 from triplet_distillation.losses import LossContext  # noqa: E402
@@ -208,13 +210,23 @@ def serve(connection, kind: str, threads: int, arguments: tuple, settings: dict)
 
 
 class Remote:
-    """A variant in a process of its own."""
+    """A variant in a process of its own, with this process's kernels."""
 
     def __init__(self, kind: type, *arguments, **settings):
         self.connection, other = CONTEXT.Pipe()
         target = (other, kind.__name__, torch.get_num_threads(), arguments, settings)
         self.process = CONTEXT.Process(target=serve, args=target, daemon=True)
         self.process.start()
+
+    @classmethod
+    def portable(cls, kind: type, *arguments, **settings) -> "Remote":
+        """The same with the kernels that every CPU runs."""
+        environment = dict(os.environ)
+        portable.replace_environment(portable.portable_environment(environment))
+        try:
+            return cls(kind, *arguments, **settings)
+        finally:
+            portable.replace_environment(environment)
 
     def step(self) -> tuple[float, float | str]:
         """Seconds and result of the variant's next step."""
@@ -250,6 +262,13 @@ def against_plain(folder: Path, network: dict, size: int, rounds: int) -> dict[s
     ours = Remote(OurTraining, folder, network, uniform(size), "arcface")
     seconds = alternate({"plain": plain, "ours": ours}, rounds)
     return {"ratio": ratio(seconds, "plain", "ours"), "seconds": statistics.median(seconds["ours"])}
+
+
+def portable_cost(folder: Path, network: dict, size: int, rounds: int) -> float:
+    """How many times as long a step takes with ``execution.portable``."""
+    arguments = (folder, network, uniform(size), "arcface")
+    variants = {"portable": Remote.portable(OurTraining, *arguments), "native": Remote(OurTraining, *arguments)}
+    return ratio(alternate(variants, rounds), "portable", "native")
 
 
 def embedding_ratio(folder: Path, size: int, rounds: int) -> float:
@@ -351,6 +370,8 @@ def main() -> None:
         result["teacher_ratio"] = against_plain(folder, SMALL_TEACHER, sizes[60], rounds)["ratio"]
         result["embedding_ratio"] = embedding_ratio(folder, 16 if quick else 64, 3 * rounds)
         result |= teacher_cost(folder, rounds, quick)
+        result["portable_cost_student"] = portable_cost(folder, STUDENT, sizes[60], rounds)
+        result["portable_cost_teacher"] = portable_cost(folder, SMALL_TEACHER, sizes[60], rounds)
         result["same_bits"] = same_bits(folder, 2 if quick else 5)
         loading = loader_rate(folder, sizes[180], 20)
         training = max(sizes[size] / found["seconds"] for size, found in students.items())

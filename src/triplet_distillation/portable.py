@@ -1,6 +1,6 @@
 """The same bits on every x86-64 CPU with AVX2.
 
-PyTorch, oneDNN, MKL and OpenBLAS choose their kernels by the CPU. Other kernels round
+PyTorch, oneDNN, MKL, NumPy, OpenBLAS and OpenCV choose their kernels by the CPU. Other kernels round
 differently, and a training run magnifies the last bit. The variables here restrict all of
 them to kernels that every such CPU runs. The libraries read them when they are loaded, so a
 process must be started with them.
@@ -22,11 +22,14 @@ VARIABLES = {
     "ONEDNN_MAX_CPU_ISA": "AVX2",
     "MKL_CBWR": "COMPATIBLE",
     "OPENBLAS_CORETYPE": "Haswell",
+    "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",
+    "OPENCV_CPU_DISABLE": "AVX512-SKX",
+    "OPENCV_IPP": "disabled",
     # As many threads as the configuration says, however many cores there are.
     "MKL_DYNAMIC": "FALSE",
     "OMP_DYNAMIC": "FALSE",
 }
-PREFIXES = ("ATEN_", "DNNL_", "GOMP_", "KMP_", "MKL_", "NPY_", "OMP_", "ONEDNN_", "OPENBLAS_", "OPENCV_")
+PREFIXES = ("ATEN_", "DNNL_", "GOMP_", "KMP_", "MKL_", "NPY_", "OMP_", "ONEDNN_", "OPENBLAS_")
 """Of variables with which a user can change what the libraries compute, or in how many threads."""
 
 
@@ -35,17 +38,19 @@ class PortabilityError(RuntimeError):
 
 
 def check_machine() -> None:
-    """Raises:
-    PortabilityError: this machine's CPU cannot run the kernels.
+    """Make sure that this machine's CPU can run the kernels.
+
+    Raises:
+        PortabilityError: it is not an x86-64 CPU with AVX2 and FMA.
     """
     cpuinfo = Path("/proc/cpuinfo")
     is_x86 = platform.machine() in ("x86_64", "AMD64")
     if not is_x86 or (cpuinfo.exists() and not {"avx2", "fma"} <= set(cpuinfo.read_text().split())):
-        processor = "has no AVX2" if is_x86 else f"is {platform.machine()}"
+        processor = "lacks them" if is_x86 else f"is {platform.machine()}"
         raise PortabilityError(
-            f"execution.portable needs an x86-64 CPU with AVX2, but this one {processor}: set execution.portable to "
-            "false; the results are then reproducible on this kind of machine, and differ from published ones by "
-            "what another rounding does to a training run"
+            f"execution.portable needs an x86-64 CPU with AVX2 and FMA, but this one {processor}: set "
+            "execution.portable to false; the results are then reproducible on this kind of machine, and differ from "
+            "published ones by what another rounding does to a training run"
         )
 
 
@@ -74,7 +79,8 @@ def is_portable() -> bool:
 def check_kernels() -> None:
     """In a process that was started with restricted kernels, make sure that the loaded libraries use them.
 
-    OpenBLAS is set to one thread, because Snakemake gives it as many as there are cores for the job.
+    PyTorch and OpenBLAS can be asked. Of the others, only the variables are compared. OpenBLAS is set to one
+    thread, because Snakemake gives it as many as there are cores for the job.
 
     Raises:
         PortabilityError: a variable was changed, or a library was loaded before it was set.
@@ -94,3 +100,4 @@ def check_kernels() -> None:
             "triplet_distillation.portable, as the workflow does, or set execution.portable to false"
         )
     threadpool_limits(1, user_api="blas")
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # for a library that is loaded later

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from onnx import TensorProto, helper
 
 from triplet_distillation.faces import store
@@ -39,15 +40,16 @@ def test_weights_have_an_initial_and_a_trained_hash(tmp_path):
     assert content_hashes(str(path))["trained"] != first["trained"]
 
 
-def test_an_onnx_models_hash_does_not_depend_on_its_metadata(tmp_path):
-    value = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])
-    model = helper.make_model(helper.make_graph([], "empty", [value], [value]))
+def test_an_onnx_models_hash_depends_on_its_weights_and_not_on_its_metadata(tmp_path):
     found = []
-    for digest in "ab":
+    for digest, weight in (("a", 1.0), ("b", 1.0), ("b", 2.0)):
+        value = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])
+        constant = helper.make_tensor("weight", TensorProto.FLOAT, [1], [weight])
+        model = helper.make_model(helper.make_graph([], "one weight", [value], [value], [constant]))
         helper.set_model_props(model, {"digest": digest})
         (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
         found.append(content_hashes(str(tmp_path / "model.onnx")))
-    assert found[0] == found[1]
+    assert found[0] == found[1] != found[2]
 
 
 def test_tables_and_arrays(tmp_path):
@@ -65,48 +67,72 @@ def test_an_unknown_kind_of_file_is_named():
         content_hashes("model.pkl")
 
 
-def history(tmp_path, losses):
-    path = tmp_path / "history.parquet"
-    write_table(path, pd.DataFrame({"step": range(len(losses)), "loss": losses}))
-    return {"train": {"student/seed0/history.parquet": content_hashes(str(path))}}
+def training(tmp_path, losses, initial="0" * 64):
+    """Hashes of a training run with these losses."""
+    settings = {"architecture": "mobilefacenet", "width": 0.125, "embedding_size": 8}
+    torch.manual_seed(0)
+    folder = tmp_path / "student/seed0"
+    weights.save(folder / "weights.safetensors", weights.create(settings), settings, {"initial": initial})
+    write_table(folder / "history.parquet", pd.DataFrame({"step": range(len(losses)), "loss": losses}))
+    files = [str(folder / name) for name in ("history.parquet", "weights.safetensors")]
+    reproduction.hash_study({"train": files}, "configuration", str(tmp_path), str(tmp_path / "hashes.json"))
+    return json.loads((tmp_path / "hashes.json").read_text())["stages"]
 
 
 def test_the_first_differing_step_is_named(tmp_path):
-    published, ours = history(tmp_path, [3.0, 2.0, 1.0]), history(tmp_path, [3.0, 2.0, 1.0000001])
+    published, ours = training(tmp_path, [3.0, 2.0, 1.0]), training(tmp_path, [3.0, 2.0, 1.0000001])
     assert first_difference(published, published) is None
-    found = first_difference(published, ours)
-    assert found == ("train", "student/seed0/history.parquet, step 2", 2)
+    assert first_difference(published, ours) == ("train", "student/seed0, step 2", "different", 3)
+
+
+def test_other_initial_weights_are_named_before_the_first_step(tmp_path):
+    published, ours = training(tmp_path, [3.0]), training(tmp_path, [4.0], initial="1" * 64)
+    assert first_difference(published, ours).what == "student/seed0, initial weights"
 
 
 @pytest.mark.parametrize("losses", [[3.0, 2.0], []])
-def test_missing_steps_are_a_difference(losses, tmp_path):
-    published, ours = history(tmp_path, [3.0, 2.0, 1.0]), history(tmp_path, losses)
-    assert first_difference(published, ours).what.endswith(f"step {len(losses)}")
+def test_missing_and_additional_steps_are_a_difference(losses, tmp_path):
+    longer, shorter = training(tmp_path, [3.0, 2.0, 1.0]), training(tmp_path, losses)
+    expected = ("train", f"student/seed0, step {len(losses)}")
+    found = first_difference(longer, shorter)
+    assert (found.stage, found.what, found.kind) == (*expected, "missing here")
+    found = first_difference(shorter, longer)
+    assert (found.stage, found.what, found.kind) == (*expected, "not published")
 
 
 def test_missing_results_are_a_difference():
-    assert first_difference({"embed": {"a.npy": {"content": "1"}}}, {}) == ("embed", "a.npy, content", 0)
+    assert first_difference({"embed": {"a.npy": {"content": "1"}}}, {}) == ("embed", "a.npy", "missing here", 0)
+
+
+def test_a_file_without_hashes_is_refused(tmp_path):
+    write_json(tmp_path / "published.json", {"stages": {}})
+    with pytest.raises(ValueError, match="published_hashes must be a"):
+        reproduction.compare(*[str(tmp_path / "published.json")] * 2, str(tmp_path / "out.json"))
 
 
 def test_studies_from_hashes_to_comparison(tmp_path, monkeypatch):
     lines = []
     monkeypatch.setattr(reproduction, "summary", lines.append)
-    (tmp_path / "table2.csv").write_text("model,orl\nstudent,88\n")
+    published, ours, output = (str(tmp_path / name) for name in ("published.json", "ours.json", "output.json"))
     stages = {"tables": [str(tmp_path / "table2.csv")]}
-    reproduction.hash_study(stages, str(tmp_path), str(tmp_path / "published.json"))
-    reproduction.compare(
-        str(tmp_path / "published.json"), str(tmp_path / "published.json"), str(tmp_path / "same.json")
-    )
-    assert json.loads((tmp_path / "same.json").read_text())["equal"]
+    (tmp_path / "table2.csv").write_text("model,orl\nstudent,88\n")
+    reproduction.hash_study(stages, "a", str(tmp_path), published)
+    reproduction.compare(published, published, output)
+    assert json.loads((tmp_path / "output.json").read_text())["equal"]
     assert "reproduced: every bit" in lines[-1]
 
     (tmp_path / "table2.csv").write_text("model,orl\nstudent,87\n")
-    reproduction.hash_study(stages, str(tmp_path), str(tmp_path / "ours.json"))
-    published = json.loads((tmp_path / "published.json").read_text())
-    published["environment"]["versions"]["torch"] = "2.12.0"
-    write_json(tmp_path / "published.json", published)
-    reproduction.compare(str(tmp_path / "published.json"), str(tmp_path / "ours.json"), str(tmp_path / "other.json"))
-    found = json.loads((tmp_path / "other.json").read_text())
-    assert found["first_difference"] == {"stage": "tables", "what": "table2.csv, content", "equal": 0}
-    assert "stage tables, table2.csv, content" in lines[-1]
-    assert "instead of 2.12.0" in lines[-1]
+    reproduction.hash_study(stages, "b", str(tmp_path), ours)
+    changed = json.loads((tmp_path / "published.json").read_text())
+    changed["environment"]["versions"] |= {"torch": "2.12.0", "mxnet": "1.9.1"}
+    write_json(published, changed)
+    reproduction.compare(published, ours, output)
+    found = json.loads((tmp_path / "output.json").read_text())["first_difference"]
+    assert found == {"stage": "tables", "what": "table2.csv", "kind": "different", "equal": 0}
+    for text in (
+        "table2.csv (stage tables) is different",
+        "instead of 2.12.0",
+        "mxnet absent",
+        "another configuration",
+    ):
+        assert text in lines[-1]

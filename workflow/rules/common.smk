@@ -25,6 +25,8 @@ if study["execution"]["portable"]:
     except portable.PortabilityError as error:
         raise WorkflowError(str(error))
     portable.replace_environment(portable.portable_environment(os.environ))
+else:
+    portable.replace_environment(portable.native_environment(os.environ))
 
 SEEDS = study["seeds"]
 METHODS = list(study["methods"])
@@ -73,6 +75,8 @@ FIXED_MARGINS = {
 }
 # Jobs that measure time take all cores of this machine, so that nothing runs at the same time.
 ALL_CORES = workflow.resource_settings.cores or 1
+# Which kernels compute the results: with others, everything is computed again.
+KERNELS = provenance.digest(portable.VARIABLES)[:8] if study["execution"]["portable"] else "native"
 USES_CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
 INFERENCE = {key: study["execution"][key] for key in ("threads", "device", "portable", "keep_memory")}
 GPUS = int(study["execution"]["device"] != "cpu")
@@ -93,8 +97,7 @@ wildcard_constraints:
 
 def code(script, *modules):
     """Version of the code that a script runs: its own, that of the library modules that it uses, and the kernels."""
-    kernels = "portable" if study["execution"]["portable"] else "native"
-    return f"{provenance.code_version(ROOT / 'workflow/scripts' / script, *modules)}-{kernels}"
+    return f"{provenance.code_version(ROOT / 'workflow/scripts' / script, *modules)}-{KERNELS}"
 
 
 def network_code(network):
@@ -180,6 +183,17 @@ def method_inputs(wildcards):
         distance = configuration.method_distance(method)
         inputs["margins"] = f"<results>/calibration/{distance}.seed{{seed}}.json"
     return inputs
+
+
+def published_hashes():
+    """The file that this study is compared with: another machine's, or the workflow's own."""
+    path = Path(study["published_hashes"] or ROOT / f"config/hashes/{study['study']}.json")
+    if not path.is_file():
+        raise WorkflowError(
+            f"there are no published hashes at {path}: set published_hashes to the results/<study>/hashes.json of "
+            "another machine"
+        )
+    return str(path)
 
 
 def caption(name):

@@ -1,15 +1,13 @@
-# Hash every result, in the order of the pipeline.
+# Hash the results that the others are made of, in the order of the pipeline.
 use rule template as hash_study with:
     input:
         acquire=expand("<results>/faces/{dataset}/images.csv", dataset=study["datasets"]),
         align=expand("<results>/faces/{dataset}/store.arrow", dataset=study["datasets"]),
         split=["<results>/split/training_set.parquet", *expand("<results>/split/{benchmark}.csv", benchmark=BENCHMARKS)],
-        train=expand(
-            "<results>/{role}/seed{seed}/{file}",
-            role=TRAINED,
-            seed=SEEDS,
-            file=["history.parquet", "weights.safetensors"],
-        ),
+        train=[
+            *expand("<results>/{role}/seed{seed}/history.parquet", role=TRAINED, seed=SEEDS),
+            *expand("<results>/{role}/seed{seed}/weights.safetensors", role=["teacher", "student"], seed=SEEDS),
+        ],
         embed=expand("<results>/teacher/seed{seed}/embeddings.npy", seed=SEEDS if USES_TEACHER else []),
         calibrate=expand("<results>/calibration/{distance}.seed{seed}.json", distance=DISTANCES, seed=SEEDS),
         distill=expand(
@@ -29,8 +27,12 @@ use rule template as hash_study with:
         "<results>/hashes.json",
     pathvars:
         name="hash_study",
+    resources:
+        mem_mb=8000,
+        runtime=720,
     params:
         script="hash_study.py",
+        configuration=provenance.digest({**study, "published_hashes": ""}),
         folder=lambda wildcards, output: str(Path(output[0]).parent),
         code=code("hash_study.py"),
 
@@ -38,7 +40,7 @@ use rule template as hash_study with:
 # Say where this study first differs from the published one.
 use rule template as compare_hashes with:
     input:
-        published=study["published_hashes"] or ROOT / f"config/hashes/{study['study']}.json",
+        published=lambda wildcards: published_hashes(),
         ours=rules.hash_study.output,
     output:
         "<results>/reproduction.json",

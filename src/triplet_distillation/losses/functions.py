@@ -1,15 +1,19 @@
-"""Functions that PyTorch leaves to MKL's vector library on CPUs, which rounds differently on different CPUs."""
+"""Functions for which PyTorch calls MKL's vector library on CPUs, which rounds differently on different CPUs.
+
+Here they consist of operations that IEEE 754 defines exactly, and of PyTorch's own kernels.
+"""
 
 import torch
 
 
 def square_root(x: torch.Tensor) -> torch.Tensor:
-    """√x, correctly rounded if x is float32; the type stays.
+    """√x for x > 0, correctly rounded if x is float32; the type stays.
 
     The root of a float32 number is never so close to the middle between two others that an error
-    in the last place of its double-precision root could change the rounding.
+    in the last places of its double-precision root could change the rounding.
     """
-    return x.double().sqrt().to(x.dtype)
+    square = x.double()
+    return (square * square.rsqrt()).to(x.dtype)
 
 
 def arc_cosine(x: torch.Tensor) -> torch.Tensor:

@@ -20,38 +20,50 @@ from triplet_distillation.networks.weights import read_metadata
 from triplet_distillation.portable import is_portable
 from triplet_distillation.provenance import array_digest, digest, file_digest
 
-LIBRARIES = ("torch", "numpy", "opencv-python-headless", "scipy", "onnxruntime")
-"""Another version of one of these can change bits."""
+LIBRARIES = ("torch", "numpy", "opencv-python-headless", "pillow", "pandas", "scipy", "onnx", "onnxscript")
+"""Another version of one of these can change results."""
 DIGITS = 16
 """Hexadecimal digits of a hash that are kept."""
 STEP_DIGITS = 6
 """The same for a training step, of which there are many."""
+TRAINING_FILES = ("history.parquet", "weights.safetensors")
+"""A training's files, which have one entry: the weights it started from, its steps, the weights it ended with."""
+PARTS = ("content", "initial", "steps", "trained")
+"""Of a result, in the order in which they arise."""
 
 
 class Difference(NamedTuple):
-    """Where two studies first differ: ``stage``, and ``what`` in it; ``equal`` hashes before it."""
+    """Where two studies first differ: ``stage``, ``what`` in it and how (``kind``); ``equal`` hashes before it."""
 
     stage: str
     what: str
+    kind: str
     equal: int
 
 
-def hash_study(stages: dict[str, list[str]], folder: str, output: str) -> None:
-    """Write the hashes of a study's results, with the CPU and the versions that produced them.
+def hash_study(stages: dict[str, list[str]], configuration: str, folder: str, output: str) -> None:
+    """Write the hashes of a study's results, with what they depend on besides the code.
 
     Args:
         stages: stage to the paths of its results, both in the order of the pipeline.
+        configuration: digest of the configuration.
         folder: of the study; results are called by their paths in it.
         output: JSON.
     """
-    hashes = {
-        stage: {str(Path(path).relative_to(folder)): content_hashes(path) for path in paths}
-        for stage, paths in stages.items()
-    }
+    hashes: dict[str, dict[str, dict[str, str]]] = {}
+    for stage, paths in stages.items():
+        results = hashes.setdefault(stage, {})
+        for path in map(Path, paths):
+            result = path.parent if path.name in TRAINING_FILES else path
+            results.setdefault(str(result.relative_to(folder)), {}).update(content_hashes(str(path)))
+        for result, parts in results.items():
+            results[result] = {part: parts[part] for part in PARTS if part in parts}
     environment = {
         "cpu": cpu_name(),
         "portable": is_portable(),
-        "versions": {name: version(name) for name in LIBRARIES},
+        "configuration": configuration,
+        "versions": {"python": platform.python_version(), "libc": " ".join(platform.libc_ver())}
+        | {name: version(name) for name in LIBRARIES},
     }
     write_json(output, {"environment": environment, "stages": hashes})
     summary(f"hashes of {sum(map(len, hashes.values()))} results")
@@ -68,8 +80,8 @@ def cpu_name() -> str:
 def content_hashes(path: str) -> dict[str, str]:
     """Part to hash of a result's content, in the order in which it arises, whatever the file's format and metadata.
 
-    Weights are ``initial`` and ``trained`` ones; a history is its steps, all in one string;
-    anything else has one part, ``content``.
+    Trained weights are ``initial`` and ``trained`` ones; a history is ``steps``, all in one string;
+    anything else is ``content``.
 
     Raises:
         ValueError: the extension is unknown.
@@ -80,7 +92,7 @@ def content_hashes(path: str) -> dict[str, str]:
         case Path(suffix=".safetensors"):
             initial = read_metadata(path).get("initial")
             trained = array_digest(load_file(path))[:DIGITS]
-            return {"initial": initial[:DIGITS], "trained": trained} if initial else {"trained": trained}
+            return {"initial": initial[:DIGITS], "trained": trained} if initial else {"content": trained}
         case Path(suffix=".npy"):
             return {"content": array_digest({"": np.load(path, mmap_mode="r")})[:DIGITS]}
         case Path(name="history.parquet"):
@@ -92,7 +104,7 @@ def content_hashes(path: str) -> dict[str, str]:
         case Path(suffix=".onnx"):
             model = onnx.load(path)
             del model.metadata_props[:]
-            return {"content": digest(model.SerializeToString(deterministic=True).hex())[:DIGITS]}
+            return {"content": hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()[:DIGITS]}
         case Path(suffix=".csv" | ".json"):
             return {"content": file_digest(path)[:DIGITS]}
     raise ValueError(f"{path}: there is no hash for the content of {Path(path).suffix} files")
@@ -113,36 +125,47 @@ def _read_parquet(path: str) -> pd.DataFrame:
 def _columns_digest(columns: dict[str, np.ndarray]) -> str:
     """Digest of columns of numbers or text."""
     numbers = {name: column for name, column in columns.items() if column.dtype.kind in "biuf"}
-    texts = {name: list(map(str, column)) for name, column in columns.items() if name not in numbers}
-    return digest([array_digest(numbers), texts])
+    texts = hashlib.sha256()
+    for name in sorted(columns.keys() - numbers.keys()):
+        for text in columns[name]:
+            texts.update(f"{name} {text!r}\n".encode())
+    return digest([array_digest(numbers), texts.hexdigest()])
 
 
 def first_difference(published: dict, ours: dict) -> Difference | None:
     """Where the hashes of two studies (``stages`` of :func:`hash_study`) first differ; None if all are equal."""
-    pairs = zip(_walk(published, published), _walk(published, ours))
-    for equal, ((stage, what, expected), (_, _, found)) in enumerate(pairs):
-        if expected != found:
-            return Difference(stage, what, equal)
+    expected, found = dict(_entries(published)), dict(_entries(ours))
+    for equal, entry in enumerate([*expected, *(entry for entry in found if entry not in expected)]):
+        if entry not in found:
+            return Difference(*entry, "missing here", equal)
+        if entry not in expected:
+            return Difference(*entry, "not published", equal)
+        if expected[entry] != found[entry]:
+            return Difference(*entry, "different", equal)
     return None
 
 
-def _walk(order: dict, hashes: dict) -> Iterator[tuple[str, str, str | None]]:
-    """Stage, description and hash of everything in ``order``; the hash is None where ``hashes`` lacks it."""
-    for stage, results in order.items():
+def _entries(hashes: dict) -> Iterator[tuple[tuple[str, str], str]]:
+    """(stage, description) and hash of everything in the order of the pipeline; each training step is one entry."""
+    for stage, results in hashes.items():
         for result, parts in results.items():
             for part, value in parts.items():
-                found = hashes.get(stage, {}).get(result, {}).get(part)
-                if part != "steps":
-                    yield stage, f"{result}, {part}", found
-                    continue
-                for step in range(0, len(value), STEP_DIGITS):
-                    one = found[step : step + STEP_DIGITS] if found else None
-                    yield stage, f"{result}, step {step // STEP_DIGITS}", one or None
+                if part == "steps":
+                    for step, start in enumerate(range(0, len(value), STEP_DIGITS)):
+                        yield (stage, f"{result}, step {step}"), value[start : start + STEP_DIGITS]
+                else:
+                    yield (stage, result if part == "content" else f"{result}, {part} weights"), value
 
 
 def compare(published: str, ours: str, output: str) -> None:
-    """Compare the hashes of this study with published ones; say, and write as JSON, where they first differ."""
+    """Compare the hashes of this study with published ones; say, and write as JSON, where they first differ.
+
+    Raises:
+        ValueError: the published file has no hashes.
+    """
     expected, found = read_json(published), read_json(ours)
+    if not isinstance(expected, dict) or not expected.get("stages") or "environment" not in expected:
+        raise ValueError(f"{published} has no hashes: published_hashes must be a results/<study>/hashes.json")
     difference = first_difference(expected["stages"], found["stages"])
     environments = {"published": expected["environment"], "ours": found["environment"]}
     result = {"equal": difference is None, "first_difference": difference and difference._asdict(), **environments}
@@ -152,16 +175,18 @@ def compare(published: str, ours: str, output: str) -> None:
 
 def describe(difference: Difference | None, published: dict, ours: dict) -> str:
     """The result of a comparison in one line, with what may explain a difference."""
+    machines = f"published from {published['cpu']}; here {ours['cpu']}"
     if difference is None:
-        return f"reproduced: every bit is that of the published study ({published['cpu']}; here {ours['cpu']})"
+        return f"reproduced: every bit is that of the published study ({machines})"
     causes = [
-        f"{name} {ours['versions'][name]} instead of {wanted}"
+        f"{name} {ours['versions'].get(name, 'absent')} instead of {wanted}"
         for name, wanted in published["versions"].items()
         if ours["versions"].get(name) != wanted
     ]
-    causes += [f"execution.portable {ours['portable']}"] if not ours["portable"] else []
+    causes += ["another configuration"] if ours["configuration"] != published["configuration"] else []
+    causes += ["execution.portable is false"] if not ours["portable"] else []
     explained = f"; {', '.join(causes)}" if causes else ""
     return (
-        f"not reproduced: the first difference is in stage {difference.stage}, {difference.what}, after "
-        f"{difference.equal} equal hashes{explained} ({published['cpu']}; here {ours['cpu']})"
+        f"not reproduced: after {difference.equal} equal hashes, {difference.what} (stage {difference.stage}) is "
+        f"{difference.kind}{explained} ({machines})"
     )

@@ -124,6 +124,7 @@ def draw_rules() -> None:
     graph = rule_graph()
     reported = set(graph.predecessors("make_report"))
     graph.remove_edges_from([(rule, "make_report") for rule in reported if rule != "write_config"])
+    graph.remove_edges_from([(table, "hash_study") for table in reported])
     graph = nx.transitive_reduction(graph)
     found = places(graph)
     bottom = min(y for _, y in found.values())
@@ -135,7 +136,10 @@ def draw_rules() -> None:
     figure.canvas.draw()
     for start, end in sorted(graph.edges):
         draw_arrow(axis, boxes[start], boxes[end])
-    note = "Green rules: their output\ngoes to make_report.\nArrows that follow\nfrom others are omitted."
+    note = (
+        "Green rules: their output\ngoes to make_report, that of\ntables to hash_study, too.\n"
+        "Arrows that follow\nfrom others are omitted."
+    )
     axis.text(1.7, 0, note, va="top", color=GRAY)
     save(figure, axis, "rules.svg")
 

@@ -33,7 +33,18 @@ SMALL = {
 }
 
 
-TARGETS = {"all", "faces", "models", "table1", "table2", "figures", "report", "packs", "pack_checks"}
+OTHER_ENVIRONMENT = {
+    "ATEN_CPU_CAPABILITY": "default",
+    "OPENBLAS_CORETYPE": "Nehalem",
+    "OMP_NUM_THREADS": "3",
+    "OMP_DYNAMIC": "true",
+    "MKL_NUM_THREADS": "3",
+    "PYTHONHASHSEED": "7",
+    "TZ": "Pacific/Chatham",
+    "LC_ALL": "C",
+}
+"""Of another user on another machine."""
+TARGETS = {"all", "reproduce", "faces", "models", "table1", "table2", "figures", "report", "packs", "pack_checks"}
 
 
 class Study:
@@ -52,9 +63,16 @@ class Study:
         path.write_text(yaml.safe_dump(self.overlay | changes))
         return path
 
-    def snakemake(self, *arguments: str, check: bool = True, cwd: Path | None = None, config: str = "small.yaml"):
+    def snakemake(
+        self,
+        *arguments: str,
+        check: bool = True,
+        cwd: Path | None = None,
+        config: str = "small.yaml",
+        variables: dict[str, str] | None = None,
+    ):
         command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
-        environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+        environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | (variables or {})
         process = subprocess.run(
             [*command, "--configfile", str(self.root / config)],
             cwd=cwd or self.root,
@@ -218,10 +236,10 @@ def test_table2_follows_the_weights_without_rebuilding_the_report(study):
     assert again.equals(before)
 
 
-def test_other_studies_do_not_modify_this_one_and_the_same_seed_gives_identical_weights(study):
+def test_other_studies_do_not_modify_this_one_and_the_same_seed_gives_identical_weights_in_any_environment(study):
     times = {path: path.stat().st_mtime_ns for path in study.results.rglob("*") if path.is_file()}
     study.configure("other.yaml", study="small-again")
-    study.snakemake("models", config="other.yaml")
+    study.snakemake("models", "--cores", "1", config="other.yaml", variables=OTHER_ENVIRONMENT)
     study.configure("seed.yaml", study="small-seed", seeds=[1])
     study.snakemake(str(Path("results/small-seed/student/seed1/weights.safetensors")), config="seed.yaml")
     assert times == {path: path.stat().st_mtime_ns for path in study.results.rglob("*") if path.is_file()}
@@ -233,6 +251,21 @@ def test_other_studies_do_not_modify_this_one_and_the_same_seed_gives_identical_
     student = load_file(study.results / "student/seed0/weights.safetensors")
     other = load_file(study.results.parent / "small-seed/student/seed1/weights.safetensors")
     assert any((student[name] != other[name]).any() for name in student)
+
+
+def test_reproduction_names_the_first_difference(study):
+    hashes = json.loads((study.results / "hashes.json").read_text())
+    assert hashes["environment"]["portable"]
+    published = study.root / "published.json"
+    study.configure("published.yaml", published_hashes=str(published))
+    assert "there are no published hashes" in study.snakemake("reproduce", config="published.yaml", check=False).text
+    published.write_text(json.dumps(hashes))
+    assert "reproduced: every bit" in study.snakemake("reproduce", config="published.yaml").text
+    hashes["stages"]["embed"]["teacher/seed0/embeddings.npy"]["content"] = "0"
+    published.write_text(json.dumps(hashes))
+    found = study.snakemake("reproduce", config="published.yaml").text
+    assert "teacher/seed0/embeddings.npy (stage embed) is different" in found
+    assert not json.loads((study.results / "reproduction.json").read_text())["equal"]
 
 
 def test_exported_student_compares_images_and_teaches_another_study(study):

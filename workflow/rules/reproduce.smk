@@ -41,7 +41,7 @@ use rule template as hash_study with:
 use rule template as compare_hashes with:
     input:
         published=lambda wildcards: published_hashes(),
-        ours=rules.hash_study.output,
+        ours=rules.hash_study.output[0],
     output:
         "<results>/reproduction.json",
     pathvars:

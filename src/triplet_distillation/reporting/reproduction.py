@@ -28,6 +28,8 @@ STEP_DIGITS = 6
 """The same for a training step, of which there are many."""
 TRAINING_FILES = ("history.parquet", "weights.safetensors")
 """A training's files, which have one entry: the weights it started from, its steps, the weights it ended with."""
+KEYS = {"cpu", "portable", "configuration", "versions"}
+"""Of the environment in which a study ran."""
 PARTS = ("content", "initial", "steps", "trained")
 """Of a result, in the order in which they arise."""
 
@@ -164,7 +166,7 @@ def compare(published: str, ours: str, output: str) -> None:
         ValueError: the published file has no hashes.
     """
     expected, found = read_json(published), read_json(ours)
-    if not isinstance(expected, dict) or not expected.get("stages") or "environment" not in expected:
+    if not isinstance(expected, dict) or not expected.get("stages") or expected.get("environment", {}).keys() != KEYS:
         raise ValueError(f"{published} has no hashes: published_hashes must be a results/<study>/hashes.json")
     difference = first_difference(expected["stages"], found["stages"])
     environments = {"published": expected["environment"], "ours": found["environment"]}

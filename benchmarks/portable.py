@@ -43,7 +43,7 @@ from triplet_distillation.reporting.reproduction import cpu_name, first_differen
 COMMITTED = Path(__file__).with_suffix(".json")
 CPUS = ("Haswell", "Skylake-Client", "EPYC-Rome")
 """QEMU's names of two generations of Intel and one of AMD."""
-IDENTITIES, IMAGES, HELD_OUT, BATCH = 7, 2, 4, {"p": 3, "k": 2}
+IDENTITIES, IMAGES, HELD_OUT, BATCH = 7, 2, 4, {"p": 2, "k": 2}
 QUICK_NETWORKS = {
     "small_student": {"architecture": "mobilefacenet", "width": 0.125, "embedding_size": 64},
     "small_teacher": {"architecture": "mobilefacenet", "width": 0.125, "embedding_size": 128},
@@ -63,7 +63,7 @@ def write_study(folder: Path, quick: bool) -> None:
         (folder / f"images/s{person}").mkdir(parents=True)
         for number in range(1, IMAGES + 1):
             shutil.copy(installed / f"s{person}/{number}.pgm", folder / f"images/s{person}")
-    first_stage = {"iterations": 2, "warmup": 0, "sampling": {"kind": "uniform", "batch_size": 6}}
+    first_stage = {"iterations": 2, "warmup": 0, "sampling": {"kind": "uniform", "batch_size": 4}}
     roles = {role: {"training": first_stage} for role in ("teacher", "student")}
     if quick:
         for role, entry in roles.items():

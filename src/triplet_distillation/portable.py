@@ -76,18 +76,21 @@ def is_portable() -> bool:
     return MARKER in os.environ
 
 
-def check_kernels() -> None:
+def check_kernels(required: bool = False) -> None:
     """In a process that was started with restricted kernels, make sure that the loaded libraries use them.
 
     PyTorch and OpenBLAS can be asked. Of the others, only the variables are compared. OpenBLAS is set to one
     thread, because Snakemake gives it as many as there are cores for the job.
 
     Raises:
-        PortabilityError: a variable was changed, or a library was loaded before it was set.
+        PortabilityError: a variable was changed, or a library was loaded before it was set; or the process was
+            started without them, although they are ``required``.
     """
-    if not is_portable():
+    if not is_portable() and not required:
         return
     wrong = [f"{name} is not {value}" for name, value in VARIABLES.items() if os.environ.get(name) != value]
+    if not is_portable():
+        wrong = ["this process was not started with the variables"]
     torch = sys.modules.get("torch")
     if torch and (capability := torch.backends.cpu.get_cpu_capability()) != "AVX2":
         wrong.append(f"PyTorch uses its {capability} kernels")

@@ -6,7 +6,7 @@ import platform
 
 import torch
 
-from triplet_distillation.portable import PortabilityError, check_kernels, is_portable
+from triplet_distillation.portable import check_kernels
 from triplet_distillation.settings import ExecutionSettings
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
@@ -38,12 +38,7 @@ def setup_device(execution: ExecutionSettings) -> torch.device:
         RuntimeError: the device is not available.
         PortabilityError: portable kernels are asked for, but the process was not started with them.
     """
-    if execution.portable and not is_portable():
-        raise PortabilityError(
-            "execution.portable is true, but this process was not started with the variables of "
-            "triplet_distillation.portable: start it as the workflow does, or set execution.portable to false"
-        )
-    check_kernels()
+    check_kernels(required=execution.portable)
     device = execution.device
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise RuntimeError(

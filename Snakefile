@@ -52,7 +52,12 @@ rule faces:
 
 rule models:
     input:
-        expand("<results>/{model}/seed{seed}/weights.safetensors", model=MODELS, seed=SEEDS),
+        expand("<results>/{model}/seed{seed}/weights.safetensors", model=STUDENTS, seed=SEEDS),
+        [
+            f"<results>/{role}/seed{seed}/weights.safetensors"
+            for role in ("teacher", "student")
+            for seed in first_stage_seeds(role)
+        ],
 
 
 rule table1:

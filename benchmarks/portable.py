@@ -230,7 +230,7 @@ def main() -> None:
         machines = {f"{cpu_name()} (native)": first_difference(committed[kind], native)}
         warped = warped_faces(folder / "native", sys.executable)
         same_faces = True
-        with ThreadPoolExecutor(2) as pool:  # one alone leaves cores idle
+        with ThreadPoolExecutor(len(CPUS)) as pool:  # all at once: one alone leaves cores idle
             emulated = pool.map(lambda cpu: run_emulated(folder, cpu), () if options.native else CPUS)
         for cpu, (hashes, emulated_faces) in zip(CPUS, emulated):
             machines[f"{cpu} (emulated)"] = first_difference(native, hashes)

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "src"))
+sys.path[0] = str(ROOT / "src")  # instead of this folder, whose statistics.py would hide Python's
 
 from triplet_distillation.faces import insightface, store  # noqa: E402
 

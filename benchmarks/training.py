@@ -35,7 +35,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "src"))
+sys.path[0] = str(ROOT / "src")  # instead of this folder, whose statistics.py would hide Python's
 
 from triplet_distillation import portable, registry  # noqa: E402
 from triplet_distillation.evaluation.embed import embed_images  # noqa: E402

@@ -161,3 +161,57 @@ def test_method_distance_falls_back_to_the_default_of_its_loss():
 def test_setting_that_is_a_list_must_be_one(annotation):
     assert configuration._fits([1, 2], annotation)
     assert not configuration._fits("1, 2", annotation)
+
+
+def test_control_matches_the_only_distillation():
+    methods = DEFAULT["methods"]
+    assert configuration.is_control(methods["triplet_matched"])
+    assert configuration.matched_method("triplet_matched", methods) == "triplet_distillation"
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"triplet_distillation": None}, "(none: the study has no such method)"),
+        ({"second": {"loss": "triplet_distillation"}}, "one of: triplet_distillation, second"),
+        ({"triplet_distillation": {"loss": "triplet_distillation", "mining": "random"}}, "mining differs"),
+        ({"triplet_0.3": {"loss": "triplet", "margin": 0.3, "matches": "x"}}, "only a method with margin: matched"),
+    ],
+)
+def test_control_without_its_distillation_is_rejected(changes, expected):
+    with pytest.raises(configuration.ConfigurationError) as error:
+        configuration.resolve(modified_config("methods", DEFAULT["methods"] | changes), SCHEMA)
+    assert expected in str(error.value)
+
+
+def test_first_claim_is_distillation_against_its_control_and_every_method_meets_the_student():
+    claims = configuration.claims(DEFAULT["methods"])
+    assert claims[0] == ("triplet_distillation", "triplet_matched")
+    assert {b for a, b in claims if a == "triplet_distillation"} == {*DEFAULT["methods"], "student"} - {
+        "triplet_distillation"
+    }
+    assert [a for a, b in claims if b == "student"] == list(DEFAULT["methods"])
+    assert len(claims) == len(set(claims)) == 9
+    fixed = {name: method for name, method in DEFAULT["methods"].items() if "margin" in method and name[-1].isdigit()}
+    assert ("triplet_0.5", "triplet_0.3") in configuration.claims(fixed)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        ("rounds", 2, "5 seeds cannot be divided evenly among 2 rounds"),
+        ("rounds", 0, "rounds"),
+        ("methods/triplet_0.3/margin", "matchd", "methods.triplet_0.3.margin"),
+    ],
+)
+def test_rounds_and_margins_are_checked(path, value, expected):
+    with pytest.raises(configuration.ConfigurationError, match=expected):
+        configuration.resolve(modified_config(path, value), SCHEMA)
+
+
+def test_rounds_need_a_benchmark_whose_people_take_turns():
+    config = modified_config("rounds", 5)
+    config["datasets"] |= {"other": {"source": "folder", "path": "x"}}
+    config["training_data"] = {"dataset": "other"}
+    with pytest.raises(configuration.ConfigurationError, match="nobody takes turns"):
+        configuration.resolve(config, SCHEMA)

@@ -66,6 +66,7 @@ VERBS = [
     "import",
     "embed",
     "calibrate",
+    "match",
     "distill",
     "evaluate",
     "profile",

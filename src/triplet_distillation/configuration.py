@@ -9,6 +9,7 @@ key that was renamed, with its new name.
 import ast
 import copy
 import fnmatch
+import itertools
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -194,16 +195,65 @@ def _check_names(config: dict, schema: dict) -> list[str]:
     chosen = config["export"]["method"]
     problems += _check_reference("export.method", chosen, config["methods"]) if chosen else []
     for name, entry in config["methods"].items():
-        problems += _check_settings(f"methods.{name}", "losses", "loss", entry, {"label", "training"})
+        problems += _check_settings(f"methods.{name}", "losses", "loss", entry, METHOD_KEYS)
         problems += _check_overrides(f"methods.{name}.training", entry["training"], schema["$defs"]["training"])
         training = {**config["second_stage"]["training"], **entry["training"]}
         problems += _check_sampling(
             f"methods.{name}.training" if entry["training"] else "second_stage.training", training, config["execution"]
         )
+    if not problems:
+        problems += _check_controls(config["methods"])
+    problems += _check_rounds(config)
     for index, name in enumerate(config["profile"]["networks"]):
         problems += _check_reference(f"profile.networks.{index}", name, config["networks"])
     problems += _check_portable(config["execution"])
     return list(dict.fromkeys(problems))
+
+
+def _check_controls(methods: dict) -> list[str]:
+    """A control with ``margin: matched`` belongs to one distillation and differs from it in the margin alone."""
+    problems = []
+    for name, method in methods.items():
+        if not is_control(method):
+            if "matches" in method:
+                problems.append(f"methods.{name}.matches: only a method with margin: matched has one")
+            continue
+        distilled = [other for other, entry in methods.items() if "margins" in required_inputs(entry)]
+        target = method.get("matches") or (distilled[0] if len(distilled) == 1 else "")
+        if target not in distilled:
+            problems.append(
+                f"methods.{name}.matches: set it to the method whose margins are matched, one of: "
+                f"{', '.join(distilled) or '(none: the study has no such method)'}"
+            )
+            continue
+        different = [key for key in CONTROLLED if _setting(method, key) != _setting(methods[target], key)]
+        if different:
+            problems.append(
+                f"methods.{name}: a control may differ from {target} in the margin only, but {', '.join(different)} "
+                f"differ{'s' * (len(different) == 1)}: use the same values"
+            )
+    return problems
+
+
+CONTROLLED = ("distance", "mining", "num_triplets", "training")
+"""Settings in which a control and its distillation must agree."""
+
+
+def _setting(method: dict, key: str) -> Any:
+    defaults = {name: default for name, (_, default) in registry.arguments("losses", method["loss"]).items()}
+    return method.get(key, defaults.get(key))
+
+
+def _check_rounds(config: dict) -> list[str]:
+    """Every round has as many runs, and there is something that takes turns."""
+    rounds, runs = config["rounds"], len(config["seeds"])
+    problems = []
+    if runs % rounds:
+        problems.append(f"rounds: {runs} seeds cannot be divided evenly among {rounds} rounds: change seeds or rounds")
+    trained_on = config["training_data"]["dataset"]
+    if rounds > 1 and all(benchmark["dataset"] != trained_on for benchmark in config["benchmarks"].values()):
+        problems.append(f"rounds: no benchmark is on the training data {trained_on!r}, so nobody takes turns: use 1")
+    return problems
 
 
 def _check_portable(execution: dict) -> list[str]:
@@ -284,9 +334,11 @@ TYPES: dict[str, tuple[type, ...]] = {
 
 
 def _fits(value: Any, annotation: str) -> bool:
-    if annotation not in TYPES:
+    """Whether a value has the type of an annotation, or is one of the words that it allows beside it."""
+    plain, _, words = annotation.partition(" | ")
+    if plain not in TYPES or value in _choices(words):
         return True
-    return isinstance(value, TYPES[annotation]) and (annotation == "bool" or not isinstance(value, bool))
+    return isinstance(value, TYPES[plain]) and (plain == "bool" or not isinstance(value, bool))
 
 
 def _choices(annotation: str) -> tuple[str, ...]:
@@ -301,14 +353,45 @@ def is_pretrained(network: dict) -> bool:
     return registry.attribute("networks", network["architecture"], "pretrained", default=False)
 
 
+METHOD_KEYS = {"label", "training", "matches"}
+"""Keys of a method that are not settings of its loss."""
+
+
 def required_inputs(method: dict) -> tuple[str, ...]:
     """What a method's loss requires (``teacher_embeddings``, ``margins``)."""
     return registry.attribute("losses", method["loss"], "requires", default=())
 
 
+def is_control(method: dict) -> bool:
+    """Whether a method is a distillation's control: one margin, the mean of the distilled ones."""
+    return method.get("margin") == "matched"
+
+
+def matched_method(name: str, methods: dict) -> str:
+    """The distillation that a control belongs to."""
+    distilled = (other for other, method in methods.items() if "margins" in required_inputs(method))
+    return methods[name].get("matches") or next(distilled)
+
+
+def claims(methods: dict) -> list[tuple[str, str]]:
+    """Which methods are compared: (A, B) stands for the claim "A beats B".
+
+    First every distillation with its control, then with every other method; where nothing is
+    distilled, every method with every earlier one. At last, every method with ``student``, where all start.
+    """
+    distilled = [name for name, method in methods.items() if "teacher_embeddings" in required_inputs(method)]
+    controls = [(matched_method(name, methods), name) for name, method in methods.items() if is_control(method)]
+    pairs = []
+    for a, b in itertools.combinations(reversed(methods), 2):
+        first, second = (b, a) if b in distilled and a not in distilled else (a, b)
+        if first in distilled or not distilled:
+            pairs.append((first, second))
+    return list(dict.fromkeys([*controls, *pairs, *((name, "student") for name in methods)]))
+
+
 def loss_settings(method: dict) -> dict:
     """The settings of a method's loss: its entry without the keys that are not the loss's."""
-    return {key: value for key, value in method.items() if key not in ("loss", "label", "training")}
+    return {key: value for key, value in method.items() if key not in METHOD_KEYS | {"loss"}}
 
 
 def method_distance(method: dict) -> str:

@@ -126,6 +126,7 @@ class TrainingJob:
         initial: path of the weights to start from; None starts from random ones.
         teacher: the teacher's files, for methods that require its embeddings.
         margins: path of the calibration, for methods that require it.
+        matched_margin: path of a distillation's mean margin, for the control that takes it.
     """
 
     name: str
@@ -144,6 +145,7 @@ class TrainingJob:
     initial: str | None = None
     teacher: TeacherFiles | None = None
     margins: str | None = None
+    matched_margin: str | None = None
 
     @classmethod
     def from_dict(cls, job: dict[str, Any]) -> "TrainingJob":
@@ -158,6 +160,21 @@ class TrainingJob:
     def as_dict(self) -> dict[str, Any]:
         """As JSON can hold it."""
         return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True)
+class DistillationMargins:
+    """What sets a distillation's margins: its ``loss`` with ``loss_settings``, its batches (``training``, ``seed``,
+    ``store``, ``training_set``), and paths of ``teacher_embeddings`` and calibrated ``margins``."""
+
+    loss: str
+    loss_settings: dict[str, Any]
+    training: TrainingSettings
+    seed: int
+    store: str
+    training_set: str
+    teacher_embeddings: str
+    margins: str
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import itertools
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from triplet_distillation.faces import pairs
@@ -71,3 +72,39 @@ def test_identities_with_too_few_faces_are_excluded():
 def test_too_few_training_identities_are_rejected():
     with pytest.raises(ValueError, match="1 identities remain"):
         pairs.training_set(IDENTITIES, np.ones(len(IDENTITIES), bool), {f"p{number}" for number in range(11)}, 1)
+
+
+def test_rounds_hold_out_everybody_once():
+    rounds = [pairs.hold_out(IDENTITIES, 4, seed=1, turn=pairs.Round(index, 3)) for index in range(3)]
+    assert sorted(name for names in rounds for name in names) == sorted(set(IDENTITIES))
+    assert pairs.hold_out(IDENTITIES, 4, seed=1, turn=pairs.Round(0, 1)) == pairs.hold_out(IDENTITIES, 4, seed=1)
+    with pytest.raises(ValueError, match="in 3 rounds, 2 … 4 can be held out"):
+        pairs.hold_out(IDENTITIES, 5, seed=1, turn=pairs.Round(0, 3))
+
+
+def test_rounds_divide_the_folds_of_a_published_protocol():
+    folds = list(range(1, 11))
+    assert [pairs.folds_of_round(folds, pairs.Round(index, 5)) for index in range(5)] == [
+        [1, 2], [3, 4], [5, 6], [7, 8], [9, 10],
+    ]  # fmt: skip
+    assert pairs.folds_of_round([9, 10], pairs.Round()) == [9, 10]
+    with pytest.raises(ValueError, match="6 rounds need at least 12 folds, but there are 10"):
+        pairs.folds_of_round(folds, pairs.Round(0, 6))
+
+
+def test_people_are_known_from_labels():
+    table = pd.DataFrame({"a": [0, 2, 5], "b": [1, 4, 0], "same": [True, False, False]})
+    people = pairs.identify(table, np.array([7, 7, 8, 8, 9, 8]), [bytes([row]) for row in (0, 1, 2, 4, 5)])
+    a, b = people.identity_a, people.identity_b
+    assert a[0] == b[0] == b[2]
+    assert a[1] == a[2] != b[1]
+    assert len(set(a) | set(b)) == 3
+
+
+def test_people_of_a_pack_without_names_are_joined_by_genuine_pairs_and_equal_images():
+    """Rows 0–1 and 2–3 are genuine pairs; row 4 is the same image as row 1; rows 2 and 5 differ."""
+    table = pd.DataFrame({"a": [0, 2, 4], "b": [1, 3, 5], "same": [True, True, False]})
+    people = pairs.identify(table, np.arange(6), [b"0", b"same", b"2", b"3", b"same", b"5"])
+    assert people.identity_a[0] == people.identity_b[0] == people.identity_a[2]
+    assert people.identity_a[1] == people.identity_b[1]
+    assert len(np.unique(people)) == 3

@@ -1,18 +1,126 @@
-"""Findings about a second stage that has nothing to learn."""
+"""Tables and findings from scores that were made by hand."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from triplet_distillation.evaluation import significance, verification
 from triplet_distillation.files import write_table
-from triplet_distillation.reporting import findings
+from triplet_distillation.reporting import findings, tables
+from triplet_distillation.reporting.context import ReportContext
+from triplet_distillation.reporting.runs import Evaluations, basis
+
+FIRST_FOLD, PEOPLE = 30, 20
+METHODS = ["students/a", "students/b"]
+
+
+def make_context(seeds: int, rounds: int = 1, shared: bool = True) -> ReportContext:
+    own = list(range(seeds))
+    first = [seed % rounds for seed in own] if shared else own
+    models = {"teacher": first, "student": own, **dict.fromkeys(METHODS, own)}
+    names = {"teacher": "Teacher", "student": "Student", "students/a": "+ A", "students/b": "+ B"}
+    return ReportContext(names, {"bench": "Bench"}, own, models, {"bench": [seed % rounds for seed in own]})
+
+
+def make_evaluations(folder, context: ReportContext, quality: dict[str, float], identical: bool = False) -> Evaluations:
+    """Scores whose genuine mean is ``quality`` of the model; unequal folds; the people of a round are its own."""
+    scores = {}
+    for model, runs in context.runs.items():
+        for run in dict.fromkeys(runs):
+            number = context.rounds["bench"][run]
+            pairs = np.random.default_rng(number)
+            same = np.arange(200) % 2 == 0
+            first = pairs.integers(0, PEOPLE, 200)
+            second = np.where(same, first, (first + pairs.integers(1, PEOPLE, 200)) % PEOPLE)
+            noise = np.random.default_rng(0 if identical else [run, len(model), number]).normal(0, 0.2, 200)
+            table = pd.DataFrame({"a": first, "b": second, "same": same, "fold": np.arange(200) >= FIRST_FOLD})
+            table = table.assign(score=noise + quality.get(model, 0.5) * same, benchmark="bench")
+            table = table.assign(identity_a=first, identity_b=second)
+            table["correct"] = verification.evaluate(table.score.to_numpy(), table, [])[1]
+            path = folder / f"{model.replace('/', '_')}{run}.parquet"
+            write_table(path, table)
+            scores.setdefault(model, {})[run] = str(path)
+    sets = []
+    for number in range(len(set(context.rounds["bench"]))):
+        sets.append(str(folder / f"training{number}.parquet"))
+        write_table(sets[-1], pd.DataFrame({"row": range(80), "label": np.arange(80) // 2}))
+    return Evaluations(scores, sets, context)
+
+
+def test_tables_agree_on_one_number_per_model_where_folds_are_unequal(tmp_path):
+    context = make_context(seeds=1)
+    evaluations = make_evaluations(tmp_path, context, {})
+    sets = [str(tmp_path / "training0.parquet")]
+    outputs = tables.TableFiles(*(str(tmp_path / f"table2.{kind}") for kind in ("csv", "html", "tex")))
+    tables.write_table2(evaluations, sets, outputs)
+    table2 = pd.read_csv(outputs.csv).set_index("model").bench
+    for model in context.runs:
+        scores = evaluations.table(model, "bench", 0)
+        metrics, correct = verification.evaluate(scores.score.to_numpy(), scores, [])
+        by_fold = [correct[scores.fold == fold].mean() for fold in (False, True)]
+        assert 100 * metrics.accuracy == pytest.approx(table2[model.removeprefix("students/")])
+        assert metrics.accuracy != pytest.approx(np.mean(by_fold), abs=1e-6)
+        assert metrics.accuracy_std == pytest.approx(np.std(by_fold, ddof=1))
+
+
+def test_claims_are_judged_by_accuracy_and_auc_in_one_family(tmp_path):
+    evaluations = make_evaluations(tmp_path, make_context(seeds=5), {"students/a": 0.9, "students/b": 0.1})
+    found = findings.compare_models(evaluations, [("students/a", "student"), ("students/b", "student")])
+    assert found.metric.tolist() == ["accuracy", "AUC"] * 2
+    assert found.verdict.tolist() == ["supported", "supported", "contradicted", "contradicted"]
+    assert set(found.basis) == {"20 people in 5 runs"}
+    assert found.p_corrected.tolist() == pytest.approx(significance.holm(found.p.to_numpy()).tolist())
+    assert ((found.low > 0) | (found.high < 0)).all()
+    assert (found.detectable > 0).all()
+
+
+def test_sign_interval_and_p_belong_to_one_statistic(tmp_path):
+    for quality in np.linspace(0.3, 0.7, 9):
+        evaluations = make_evaluations(tmp_path, make_context(seeds=4), {"students/a": quality})
+        row = findings.compare_models(evaluations, [("students/a", "student")]).iloc[0]
+        assert row.low < row.difference < row.high
+        assert (row.p < 0.05) == (row.low > 0 or row.high < 0)
+        assert (row.difference > 0) == (row.low + row.high > 0)
+
+
+@pytest.mark.parametrize(("seeds", "reason"), [(1, "1 run"), (2, "2 runs")])
+def test_few_runs_give_no_verdict_and_no_interval(tmp_path, seeds, reason):
+    evaluations = make_evaluations(tmp_path, make_context(seeds), {"students/a": 0.9})
+    found = findings.compare_models(evaluations, [("students/a", "student")])
+    assert set(found.verdict) == {f"no verdict: {reason}"}
+    assert found[["low", "high", "p", "p_corrected", "detectable"]].isna().all(axis=None)
+    assert found.difference.notna().all()
+
+
+def test_identical_models_are_undecided(tmp_path):
+    evaluations = make_evaluations(tmp_path, make_context(seeds=4), {}, identical=True)
+    found = findings.compare_models(evaluations, [("students/a", "students/b")])
+    assert (found.difference == 0).all()
+    assert (found.p == 1).all()
+    assert set(found.verdict) == {"undecided"}
+
+
+def test_rounds_are_the_units_where_people_take_turns(tmp_path):
+    context = make_context(seeds=8, rounds=4)
+    evaluations = make_evaluations(tmp_path, context, {"students/a": 0.6})
+    runs = evaluations.differences("students/a", "student", "bench", "accuracy")
+    assert basis(runs) == "4 rounds of 20 people, 2 runs each"
+    found = significance.estimate(runs)
+    values = np.array([run.value for run in runs])
+    means = (values[:4] + values[4:]) / 2
+    assert found.mean == pytest.approx(values.mean())
+    assert found.freedom == 3
+    assert found.variance == pytest.approx(means.var(ddof=1) * (1 / 4 + 20 / 40))
+    assert len(evaluations.runs("teacher", "bench", "accuracy")) == 4
 
 
 @pytest.mark.parametrize(("active", "expect_warning"), [([0.004, 0.001, 0.0], True), ([0.4, 0.3, 0.1], False)])
 def test_second_stage_without_active_triplets_triggers_a_warning(tmp_path, active, expect_warning):
     path = tmp_path / "history.parquet"
-    write_table(path, pd.DataFrame({"step": [0, 1, 2], "active": active}))
-    sentences = findings._about_activity({"students/a": [str(path)]}, {"students/a": "+ triplet"})
-    assert sentences[0].startswith(f"triplet: {100 * active[0]:.1f}% of triplets active at the first step")
+    write_table(path, pd.DataFrame({"step": [0, 1, 2], "active": active, "margin": 0.4}))
+    sentences = findings._about_training({"students/a": [str(path)]}, {"students/a": "+ triplet"})
+    first = f"triplet: mean margin 0.40; {100 * active[0]:.1f}% of triplets active at the first step"
+    assert sentences[0].startswith(first)
     assert (
         any(sentence.startswith("Warning: triplet had almost nothing to learn") for sentence in sentences)
         == expect_warning

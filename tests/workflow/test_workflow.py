@@ -22,12 +22,12 @@ ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.workflow
 SMALL = {
     "study": "small",
+    "seeds": [0],
     "networks": {"tiny": {"architecture": "mobilefacenet", "width": 0.125, "embedding_size": 32}},
     "teacher": {"network": "tiny", "training": {"iterations": 4, "sampling": {"batch_size": 16}}},
     "student": {"network": "tiny", "training": {"iterations": 3, "sampling": {"batch_size": 16}}},
     "second_stage": {"training": {"iterations": 2, "sampling": {"p": 4, "k": 3}}},
     "methods": {"triplet_0.4": None, "triplet_0.5": None},
-    "evaluation": {"resamples": 100},
     "calibration": {"quantiles": [0.0, 1.0]},
     "profile": {"networks": ["tiny"], "runs": 1},
 }
@@ -123,7 +123,7 @@ def study(tmp_path_factory):
 
 def test_all_outputs_are_created(study):
     table2 = pd.read_csv(study.results / "tables/table2.csv")
-    assert table2.model.tolist() == ["teacher", "student", "triplet_0.3", "triplet_distillation"]
+    assert table2.model.tolist() == ["teacher", "student", "triplet_0.3", "triplet_matched", "triplet_distillation"]
     assert {"orl_unseen", "orl_unseen_low", "orl_unseen_high"} <= set(table2)
     table1 = pd.read_csv(study.results / "tables/table1.csv")
     expected_columns = {"network", "size_mib", "parameters", "flops", "flops_elementwise", "macs", "seconds_per_image"}
@@ -140,12 +140,12 @@ def test_training_and_test_identities_are_disjoint(study):
     from triplet_distillation.faces.store import FaceStore
 
     identities = FaceStore(study.results / "faces/orl/store.arrow").column("identity")
-    pairs = pd.read_csv(study.results / "split/orl_unseen.csv")
-    training = pd.read_parquet(study.results / "split/training_set.parquet")
+    pairs = pd.read_csv(study.results / "split/round0/orl_unseen.csv")
+    training = pd.read_parquet(study.results / "split/round0/training_set.parquet")
     tested = set(identities[pairs[["a", "b"]].to_numpy().ravel()])
     trained = set(identities[training.row])
-    assert len(tested) == 12
-    assert len(trained) == 28
+    assert len(tested) == 16
+    assert len(trained) == 24
     assert not tested & trained
 
 
@@ -175,12 +175,79 @@ def test_new_margin_trains_only_its_own_model(study):
     assert {"make_table2", "make_report"} <= set(re.findall(r"^(?:local)?rule (\w+):", text, re.MULTILINE))
 
 
+def test_another_seed_trains_and_evaluates_that_run_alone(study):
+    study.configure("seeds.yaml", seeds=[0, 1])
+    text = study.snakemake("-n", config="seeds.yaml").text
+    wildcards = re.findall(
+        r"^(?:local)?rule (\w+):(?:(?!^rule).)*?^    wildcards: (.*)$", text, re.MULTILINE | re.DOTALL
+    )
+    runs = {f"{rule}:{found}" for rule, found in wildcards if "seed=" in found}
+    students = [f"students/{method}" for method in ("triplet_0.3", "triplet_matched", "triplet_distillation")]
+    assert runs == {
+        "train:role=student, seed=1",
+        "calibrate:distance=squared_euclidean, seed=1",
+        "match_margin:method=triplet_distillation, seed=1",
+        *(f"distill:method={model.removeprefix('students/')}, seed=1" for model in students),
+        *(f"evaluate:model={model}, seed=1" for model in ("student", *students)),
+    }
+    assert not set(re.findall(r"^(?:local)?rule (\w+):", text, re.MULTILINE)) & {
+        "embed",
+        "align",
+        "profile",
+        "make_pairs",
+    }
+
+
+def test_control_has_the_mean_margin_of_the_distillation(study):
+    distilled, control = (
+        pd.read_parquet(study.results / f"students/{name}/seed0/history.parquet").margin
+        for name in ("triplet_distillation", "triplet_matched")
+    )
+    matched = json.loads((study.results / "calibration/matched/triplet_distillation.seed0.json").read_text())
+    assert (control == control[0]).all()
+    assert control[0] == pytest.approx(matched["margin"], rel=1e-6)
+    assert matched["margin"] == pytest.approx(distilled.mean(), rel=1e-5)
+    assert not (distilled == distilled[0]).all()
+
+
+def test_one_run_gives_no_verdict(study):
+    found = pd.read_csv(study.results / "tables/comparisons.csv")
+    assert set(found.verdict) == {"no verdict: 1 run"}
+    assert found[["low", "high", "p", "p_corrected", "detectable"]].isna().all(axis=None)
+    assert found[["a", "b"]].iloc[0].tolist() == ["+ triplet distillation", "+ triplet, m matched"]
+    assert found.metric.tolist()[:2] == ["accuracy", "AUC"]
+
+
+def test_rounds_test_everybody_once_by_models_that_never_saw_them(study):
+    from triplet_distillation.faces.store import FaceStore
+
+    benchmark = {"orl_unseen": {"held_out": {"identities": 10, "folds": 2}}}
+    methods = SMALL["methods"] | {"triplet_0.3": None}
+    study.configure("rounds.yaml", study="rounds", seeds=[0, 1, 2, 3], rounds=4, benchmarks=benchmark, methods=methods)
+    study.snakemake("table2", "results/rounds/tables/findings.html", config="rounds.yaml")
+    results = study.results.parent / "rounds"
+    identities = FaceStore(results / "faces/orl/store.arrow").column("identity")
+    tested = []
+    for number in range(4):
+        pairs = pd.read_csv(results / f"split/round{number}/orl_unseen.csv")
+        trained = set(identities[pd.read_parquet(results / f"split/round{number}/training_set.parquet").row])
+        tested.append(set(identities[pairs[["a", "b"]].to_numpy().ravel()]))
+        assert len(trained) == 30 and not trained & tested[-1]
+    assert len(set.union(*tested)) == sum(map(len, tested)) == 40
+    found = pd.read_csv(results / "tables/comparisons.csv")
+    assert set(found.basis) == {"4 rounds of 10 people"}
+    assert not found.verdict.str.startswith("no verdict").any()
+    assert len(list((results / "teacher").iterdir())) == 4  # shared within a round only
+
+
 def test_study_without_distillation_skips_the_teacher_embeddings(study):
-    study.configure("plain.yaml", study="plain", methods=SMALL["methods"] | {"triplet_distillation": None})
+    study.configure(
+        "plain.yaml", study="plain", methods=SMALL["methods"] | {"triplet_matched": None, "triplet_distillation": None}
+    )
     text = study.snakemake("-n", config="plain.yaml").text
     rules = set(re.findall(r"^(?:local)?rule (\w+):", text, re.MULTILINE))
     assert {"distill", "plot_roc", "make_report"} <= rules
-    assert not rules & {"embed", "calibrate", "plot_calibration", "plot_triplets"}
+    assert not rules & {"embed", "calibrate", "match_margin", "plot_calibration", "plot_triplets"}
 
 
 def test_changed_caption_rebuilds_only_the_report(study):
@@ -193,7 +260,8 @@ def test_changed_loss_retrains_only_the_models_that_use_it(study):
         "src/triplet_distillation/losses/triplet.py", "distances, self.margin,", "distances, 2 * self.margin,"
     ):
         jobs = study.would_run()
-    assert {job for job in jobs if job.startswith(("train:", "distill:"))} == {"distill:method=triplet_0.3, seed=0"}
+    retrained = {f"distill:method={method}, seed=0" for method in ("triplet_0.3", "triplet_matched")}
+    assert {job for job in jobs if job.startswith(("train:", "distill:"))} == retrained
     assert "evaluate:model=students/triplet_0.3, seed=0" in jobs
     assert "make_table1" not in jobs
 
@@ -212,7 +280,7 @@ def test_comments_docstrings_and_touched_files_rerun_nothing(study):
 
 
 def test_changed_evaluation_setting_retrains_nothing(study):
-    study.configure("flip.yaml", evaluation={"resamples": 100, "flip": "add"})
+    study.configure("flip.yaml", evaluation={"flip": "add"})
     text = study.snakemake("-n", config="flip.yaml").text
     assert not re.search(r"^(local)?rule (train|distill|embed|align):", text, re.MULTILINE)
     assert re.search(r"^(local)?rule evaluate:", text, re.MULTILINE)
@@ -353,7 +421,7 @@ def test_failed_job_logs_its_reason(study):
     process = study.snakemake("table2", config="failing.yaml", check=False)
     assert process.returncode != 0
     assert "3 folds need at least 6 held-out identities" in process.text
-    log = study.root / "results/failing/logs/make_pairs/orl_unseen.log"
+    log = study.root / "results/failing/logs/make_pairs/orl_unseen.round0.log"
     assert "3 folds need at least 6 held-out identities" in log.read_text()
 
 

@@ -1,8 +1,8 @@
 # Derive the margins from the teacher's distances in random triplets (§4.1).
 use rule template as calibrate with:
     input:
-        training_set="<results>/split/training_set.parquet",
-        teacher_embeddings="<results>/teacher/seed{seed}/embeddings.npy",
+        training_set=training_set,
+        teacher_embeddings=first_stage_file("teacher", "embeddings.npy"),
     output:
         margins="<results>/calibration/{distance}.seed{seed}.json",
         triplets="<results>/calibration/{distance}.seed{seed}.csv",
@@ -12,3 +12,23 @@ use rule template as calibrate with:
         script="calibrate.py",
         settings=study["calibration"],
         code=code("calibrate.py"),
+
+
+# The mean margin that a distillation will train with, for its control.
+use rule template as match_margin with:
+    input:
+        unpack(margin_inputs),
+        store=TRAINING_STORE,
+        training_set=training_set,
+    output:
+        "<results>/calibration/matched/{method}.seed{seed}.json",
+    pathvars:
+        name="match_margin/{method}.seed{seed}",
+    params:
+        script="match_margin.py",
+        settings=lambda wildcards: {
+            key: value
+            for key, value in method_settings(wildcards.method).items()
+            if key in ("loss", "loss_settings", "training")
+        },
+        code=lambda wildcards: code("match_margin.py", f"losses.{study['methods'][wildcards.method]['loss']}"),

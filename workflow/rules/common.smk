@@ -38,12 +38,6 @@ LABELS = {
     **{f"students/{name}": method.get("label", name) for name, method in study["methods"].items()},
 }
 BENCHMARKS = {name: benchmark.get("label", name) for name, benchmark in study["benchmarks"].items()}
-# What every table and figure needs.
-REPORT_CONTEXT = {
-    "labels": LABELS,
-    "benchmarks": BENCHMARKS,
-    **{key: study["evaluation"][key] for key in ("resamples", "seed")},
-}
 NETWORK_FILES = {
     name: network["path"] for name, network in study["networks"].items() if configuration.is_pretrained(network)
 }
@@ -64,6 +58,12 @@ DISTANCES = sorted(
         if "margins" in configuration.required_inputs(method)
     }
 )
+# Distillations with a control that takes their mean margin.
+MATCHED = [
+    configuration.matched_method(name, study["methods"])
+    for name, method in study["methods"].items()
+    if configuration.is_control(method)
+]
 USES_TEACHER = any(
     "teacher_embeddings" in configuration.required_inputs(method) for method in study["methods"].values()
 )
@@ -71,8 +71,14 @@ BENCHMARKS_ON_TRAINING_DATA = [
     name for name, benchmark in study["benchmarks"].items() if benchmark["dataset"] == study["training_data"]["dataset"]
 ]
 FIXED_MARGINS = {
-    method.get("label", name): method["margin"] for name, method in study["methods"].items() if "margin" in method
+    method.get("label", name): method["margin"]
+    for name, method in study["methods"].items()
+    if "margin" in method and not configuration.is_control(method)
 }
+CLAIMS = [
+    tuple(name if name == "student" else f"students/{name}" for name in claim)
+    for claim in configuration.claims(study["methods"])
+]
 # Jobs that measure time take all cores of this machine, so that nothing runs at the same time.
 ALL_CORES = workflow.resource_settings.cores or 1
 # Which kernels compute the results: with others, everything is computed again.
@@ -92,7 +98,84 @@ wildcard_constraints:
     model=r"teacher|student|students/[A-Za-z0-9_.-]+",
     distance=r"[a-z_]+",
     seed=r"[0-9]+",
+    round=r"[0-9]+",
     shard=r"[0-9]+",
+
+
+def round_of(seed):
+    """The round of a run: which people it holds out."""
+    return SEEDS.index(int(seed)) % study["rounds"]
+
+
+def first_stage_seed(role, seed):
+    """The seed of the teacher or student that a run uses, which several runs may share."""
+    if role in PRETRAINED:
+        return SEEDS[0]
+    return SEEDS[round_of(seed)] if study[role]["shared"] else int(seed)
+
+
+def first_stage_seeds(role):
+    """Seeds of all teachers, or students, that are trained or imported."""
+    return list(dict.fromkeys(first_stage_seed(role, seed) for seed in SEEDS))
+
+
+def first_stage_file(role, name):
+    """An input function: a file of the teacher or student that a run uses."""
+    return lambda wildcards: f"<results>/{role}/seed{first_stage_seed(role, wildcards.seed)}/{name}"
+
+
+def evaluated_seed(model, seed):
+    """The run whose evaluation of ``model`` a run shares: of the same first-stage model, on the same people."""
+    if model in ("teacher", "student") and first_stage_seed(model, seed) != int(seed):
+        return SEEDS[round_of(seed)]
+    return int(seed)
+
+
+def weights_of(wildcards):
+    """The weights of a model in one run."""
+    role = wildcards.model
+    seed = first_stage_seed(role, wildcards.seed) if role in ("teacher", "student") else wildcards.seed
+    return f"<results>/{role}/seed{seed}/weights.safetensors"
+
+
+def round_on(benchmark, seed):
+    """The round of a run on a benchmark; people who are not trained on need not take turns."""
+    return round_of(seed) if benchmark in BENCHMARKS_ON_TRAINING_DATA else 0
+
+
+def pairs_of(benchmark, seed):
+    return f"<results>/split/round{round_on(benchmark, seed)}/{benchmark}.csv"
+
+
+def training_set(wildcards):
+    """The training set of a run."""
+    return f"<results>/split/round{round_of(wildcards.seed)}/training_set.parquet"
+
+
+ROUNDS = range(study["rounds"])
+TRAINING_SETS = [f"<results>/split/round{number}/training_set.parquet" for number in ROUNDS]
+PAIRS = {
+    (benchmark, number): f"<results>/split/round{number}/{benchmark}.csv"
+    for benchmark in BENCHMARKS
+    for number in (ROUNDS if benchmark in BENCHMARKS_ON_TRAINING_DATA else [0])
+}
+# What every table and figure needs: names, and for every run (seed) which evaluation of a model belongs to it.
+REPORT_CONTEXT = {
+    "labels": LABELS,
+    "benchmarks": BENCHMARKS,
+    "seeds": SEEDS,
+    "runs": {model: [evaluated_seed(model, seed) for seed in SEEDS] for model in MODELS},
+    "rounds": {benchmark: [round_on(benchmark, seed) for seed in SEEDS] for benchmark in BENCHMARKS},
+}
+
+
+def evaluations(extension):
+    """Evaluations of every model, ordered by model and run."""
+    return [
+        f"<results>/evaluation/{model}/seed{seed}.{extension}"
+        for model in MODELS
+        for seed in dict.fromkeys(REPORT_CONTEXT["runs"][model])
+    ]
 
 
 def code(script, *modules):
@@ -133,10 +216,11 @@ def benchmark_store(benchmark):
     return f"<results>/faces/{benchmark_data(benchmark)}/store.arrow"
 
 
-def protocol(benchmark):
-    """How a benchmark's pairs are made: held_out or published, with its settings."""
+def protocol(benchmark, number):
+    """How a benchmark's pairs are made: held_out or published, with its settings, and the round."""
     entry = study["benchmarks"][benchmark]
-    return {key: entry[key] for key in ("held_out", "published") if key in entry}
+    rounds = study["rounds"] if benchmark in BENCHMARKS_ON_TRAINING_DATA else 1
+    return {key: entry[key] for key in ("held_out", "published") if key in entry} | {"round": (int(number), rounds)}
 
 
 def network_of(model):
@@ -176,13 +260,23 @@ def method_inputs(wildcards):
     required = configuration.required_inputs(method)
     inputs = {}
     if "teacher_embeddings" in required:
-        inputs["teacher_weights"] = "<results>/teacher/seed{seed}/weights.safetensors"
-        inputs["teacher_embeddings"] = "<results>/teacher/seed{seed}/embeddings.npy"
-        inputs["teacher_sidecar"] = "<results>/teacher/seed{seed}/embeddings.json"
+        folder = f"<results>/teacher/seed{first_stage_seed('teacher', wildcards.seed)}"
+        inputs["teacher_weights"] = f"{folder}/weights.safetensors"
+        inputs["teacher_embeddings"] = f"{folder}/embeddings.npy"
+        inputs["teacher_sidecar"] = f"{folder}/embeddings.json"
     if "margins" in required:
         distance = configuration.method_distance(method)
         inputs["margins"] = f"<results>/calibration/{distance}.seed{{seed}}.json"
+    if configuration.is_control(method):
+        distilled = configuration.matched_method(wildcards.method, study["methods"])
+        inputs["matched_margin"] = f"<results>/calibration/matched/{distilled}.seed{{seed}}.json"
     return inputs
+
+
+def margin_inputs(wildcards):
+    """What sets the margins of a distillation."""
+    inputs = method_inputs(wildcards)
+    return {name: inputs[name] for name in ("teacher_embeddings", "margins")}
 
 
 def published_hashes():

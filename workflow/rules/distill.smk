@@ -3,8 +3,8 @@ use rule train as distill with:
     input:
         unpack(method_inputs),
         store=TRAINING_STORE,
-        training_set="<results>/split/training_set.parquet",
-        initial="<results>/student/seed{seed}/weights.safetensors",
+        training_set=training_set,
+        initial=first_stage_file("student", "weights.safetensors"),
     output:
         weights="<results>/students/{method}/seed{seed}/weights.safetensors",
         history="<results>/students/{method}/seed{seed}/history.parquet",

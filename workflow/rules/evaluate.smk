@@ -1,9 +1,9 @@
 # Embed the test faces with one model and score the pairs of every benchmark.
 use rule template as evaluate with:
     input:
-        weights="<results>/{model}/seed{seed}/weights.safetensors",
+        weights=weights_of,
         stores=[benchmark_store(benchmark) for benchmark in BENCHMARKS],
-        pairs=expand("<results>/split/{benchmark}.csv", benchmark=BENCHMARKS),
+        pairs=lambda wildcards: [pairs_of(benchmark, wildcards.seed) for benchmark in BENCHMARKS],
     output:
         metrics="<results>/evaluation/{model}/seed{seed}.json",
         scores="<results>/evaluation/{model}/seed{seed}.parquet",

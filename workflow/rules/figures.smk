@@ -19,7 +19,9 @@ use rule template as plot_faces with:
 # Loss of every model over its steps.
 use rule template as plot_training_curves with:
     input:
-        first_stage=expand("<results>/{role}/seed{seed}/history.parquet", role=TRAINED, seed=SEEDS),
+        first_stage=[
+            f"<results>/{role}/seed{seed}/history.parquet" for role in TRAINED for seed in first_stage_seeds(role)
+        ],
         second_stage=expand("<results>/{model}/seed{seed}/history.parquet", model=STUDENTS, seed=SEEDS),
     output:
         report(
@@ -32,8 +34,8 @@ use rule template as plot_training_curves with:
         name="plot_training_curves",
     params:
         script="plot_training_curves.py",
+        runs={role: len(first_stage_seeds(role)) for role in TRAINED} | {model: len(SEEDS) for model in STUDENTS},
         trained=TRAINED,
-        students=STUDENTS,
         context=REPORT_CONTEXT,
         code=code("plot_training_curves.py"),
 
@@ -62,7 +64,7 @@ use rule template as plot_calibration with:
 use rule template as plot_triplets with:
     input:
         store=TRAINING_STORE,
-        training_set="<results>/split/training_set.parquet",
+        training_set=TRAINING_SETS[0],
         margins=expand("<results>/calibration/{distance}.seed{seed}.json", distance=DISTANCES[:1], seed=SEEDS[0]),
         triplets=expand("<results>/calibration/{distance}.seed{seed}.csv", distance=DISTANCES[:1], seed=SEEDS[0]),
     output:
@@ -83,7 +85,8 @@ use rule template as plot_triplets with:
 # True accepts against false accepts of every model.
 use rule template as plot_roc with:
     input:
-        scores=expand("<results>/evaluation/{model}/seed{seed}.parquet", model=MODELS, seed=SEEDS),
+        scores=evaluations("parquet"),
+        training_sets=TRAINING_SETS,
     output:
         report(
             "<results>/figures/roc.svg",
@@ -95,7 +98,6 @@ use rule template as plot_roc with:
         name="plot_roc",
     params:
         script="plot_roc.py",
-        models=MODELS,
         context=REPORT_CONTEXT,
         code=code("plot_roc.py"),
 
@@ -119,7 +121,8 @@ use rule plot_roc as plot_score_distributions with:
 # Accuracy of every model against its cost.
 use rule plot_roc as plot_accuracy_against_flops with:
     input:
-        scores=expand("<results>/evaluation/{model}/seed{seed}.parquet", model=MODELS, seed=SEEDS),
+        scores=evaluations("parquet"),
+        training_sets=TRAINING_SETS,
         profiles=[f"<results>/profile/{network_of(model)}.json" for model in MODELS],
     output:
         report(

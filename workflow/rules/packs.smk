@@ -20,7 +20,7 @@ use rule template as export_training_pack with:
 use rule template as export_verification_pack with:
     input:
         store=lambda wildcards: benchmark_store(wildcards.benchmark),
-        pairs="<results>/split/{benchmark}.csv",
+        pairs="<results>/split/round0/{benchmark}.csv",
     output:
         "<results>/packs/{benchmark}.bin",
     pathvars:

@@ -3,20 +3,27 @@ use rule template as hash_study with:
     input:
         acquire=expand("<results>/faces/{dataset}/images.csv", dataset=study["datasets"]),
         align=expand("<results>/faces/{dataset}/store.arrow", dataset=study["datasets"]),
-        split=["<results>/split/training_set.parquet", *expand("<results>/split/{benchmark}.csv", benchmark=BENCHMARKS)],
+        split=[*TRAINING_SETS, *PAIRS.values()],
         train=[
-            *expand("<results>/{role}/seed{seed}/history.parquet", role=TRAINED, seed=SEEDS),
-            *expand("<results>/{role}/seed{seed}/weights.safetensors", role=["teacher", "student"], seed=SEEDS),
+            f"<results>/{role}/seed{seed}/{file}"
+            for role in ("teacher", "student")
+            for seed in first_stage_seeds(role)
+            for file in (["history.parquet"] if role in TRAINED else []) + ["weights.safetensors"]
         ],
-        embed=expand("<results>/teacher/seed{seed}/embeddings.npy", seed=SEEDS if USES_TEACHER else []),
-        calibrate=expand("<results>/calibration/{distance}.seed{seed}.json", distance=DISTANCES, seed=SEEDS),
+        embed=expand(
+            "<results>/teacher/seed{seed}/embeddings.npy", seed=first_stage_seeds("teacher") if USES_TEACHER else []
+        ),
+        calibrate=[
+            *expand("<results>/calibration/{distance}.seed{seed}.json", distance=DISTANCES, seed=SEEDS),
+            *expand("<results>/calibration/matched/{method}.seed{seed}.json", method=MATCHED, seed=SEEDS),
+        ],
         distill=expand(
             "<results>/{model}/seed{seed}/{file}",
             model=STUDENTS,
             seed=SEEDS,
             file=["history.parquet", "weights.safetensors"],
         ),
-        evaluate=expand("<results>/evaluation/{model}/seed{seed}.parquet", model=MODELS, seed=SEEDS),
+        evaluate=evaluations("parquet"),
         tables=[
             rules.make_table2.output.csv,
             rules.make_verification_table.output.csv,

@@ -22,8 +22,8 @@ use rule template as make_table1 with:
 # Table 2: accuracy of every model on every benchmark, with intervals.
 use rule template as make_table2 with:
     input:
-        scores=expand("<results>/evaluation/{model}/seed{seed}.parquet", model=MODELS, seed=SEEDS),
-        training_set="<results>/split/training_set.parquet",
+        scores=evaluations("parquet"),
+        training_sets=TRAINING_SETS,
     output:
         csv="<results>/tables/table2.csv",
         html=report(
@@ -37,7 +37,6 @@ use rule template as make_table2 with:
         name="make_table2",
     params:
         script="make_table2.py",
-        models=MODELS,
         context=REPORT_CONTEXT,
         code=code("make_table2.py"),
 
@@ -45,7 +44,7 @@ use rule template as make_table2 with:
 # All metrics of every model: k-fold accuracy, AUC, EER, TAR at FAR.
 use rule template as make_verification_table with:
     input:
-        metrics=expand("<results>/evaluation/{model}/seed{seed}.json", model=MODELS, seed=SEEDS),
+        metrics=evaluations("json"),
     output:
         csv="<results>/tables/verification.csv",
         html=report(
@@ -58,7 +57,6 @@ use rule template as make_verification_table with:
         name="make_verification_table",
     params:
         script="make_verification_table.py",
-        models=MODELS,
         context=REPORT_CONTEXT,
         code=code("make_verification_table.py"),
 
@@ -66,10 +64,10 @@ use rule template as make_verification_table with:
 # The findings of the study: warnings, changes, and which differences are supported.
 use rule template as make_findings with:
     input:
-        scores=expand("<results>/evaluation/{model}/seed{seed}.parquet", model=MODELS, seed=SEEDS),
-        metrics=expand("<results>/evaluation/{model}/seed{seed}.json", model=MODELS, seed=SEEDS),
+        scores=evaluations("parquet"),
+        training_sets=TRAINING_SETS,
         histories=expand("<results>/{model}/seed{seed}/history.parquet", model=STUDENTS, seed=SEEDS),
-        margins=expand("<results>/calibration/{distance}.seed{seed}.json", distance=DISTANCES, seed=SEEDS[0]),
+        margins=expand("<results>/calibration/{distance}.seed{seed}.json", distance=DISTANCES, seed=SEEDS),
     output:
         csv="<results>/tables/comparisons.csv",
         html=report(
@@ -82,7 +80,7 @@ use rule template as make_findings with:
         name="make_findings",
     params:
         script="make_findings.py",
-        models=MODELS,
+        claims=CLAIMS,
         students=STUDENTS,
         distances=DISTANCES,
         context=REPORT_CONTEXT,
@@ -96,9 +94,9 @@ use rule template as make_quality_table with:
         outcomes=expand("<results>/faces/{dataset}/alignment.csv", dataset=study["datasets"]),
         origins=expand("<results>/faces/{dataset}/origin.json", dataset=study["datasets"]),
         training_store=TRAINING_STORE,
-        training_set="<results>/split/training_set.parquet",
-        benchmark_stores=[benchmark_store(benchmark) for benchmark in BENCHMARKS],
-        pairs=expand("<results>/split/{benchmark}.csv", benchmark=BENCHMARKS),
+        training_sets=TRAINING_SETS,
+        benchmark_stores=[benchmark_store(benchmark) for benchmark, _ in PAIRS],
+        pairs=list(PAIRS.values()),
     output:
         csv="<results>/faces/quality.csv",
         html=report(
@@ -115,5 +113,5 @@ use rule template as make_quality_table with:
     params:
         script="make_quality_table.py",
         datasets=list(study["datasets"]),
-        benchmarks=list(BENCHMARKS.values()),
+        benchmarks=[(BENCHMARKS[benchmark], number) for benchmark, number in PAIRS],
         code=code("make_quality_table.py"),

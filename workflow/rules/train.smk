@@ -2,7 +2,7 @@
 use rule template as train with:
     input:
         store=TRAINING_STORE,
-        training_set="<results>/split/training_set.parquet",
+        training_set=training_set,
     output:
         weights="<results>/{role}/seed{seed}/weights.safetensors",
         history="<results>/{role}/seed{seed}/history.parquet",

@@ -1,16 +1,19 @@
 from triplet_distillation.logs import logged_to
-from triplet_distillation.reporting.context import ReportContext, group_by_model
-from triplet_distillation.reporting.findings import StudyResults, write_findings
+from triplet_distillation.reporting.context import ReportContext, group
+from triplet_distillation.reporting.findings import TrainingFiles, write_findings
+from triplet_distillation.reporting.runs import Evaluations
 
 with logged_to(snakemake.log[0]):
+    context = ReportContext(**snakemake.params.context)
+    evaluations = Evaluations(context.by_model(snakemake.input.scores), snakemake.input.training_sets, context)
+    runs, names = len(context.seeds), snakemake.params
     write_findings(
-        results=StudyResults(
-            scores=group_by_model(snakemake.params.models, snakemake.input.scores),
-            metrics=group_by_model(snakemake.params.models, snakemake.input.metrics),
-            histories=group_by_model(snakemake.params.students, snakemake.input.histories),
+        evaluations=evaluations,
+        claims=names.claims,
+        training=TrainingFiles(
+            histories=group(snakemake.input.histories, dict.fromkeys(names.students, runs)),
+            margins=group(snakemake.input.margins, dict.fromkeys(names.distances, runs)),
         ),
-        margins=dict(zip(snakemake.params.distances, snakemake.input.margins)),
-        context=ReportContext(**snakemake.params.context),
         csv=snakemake.output.csv,
         html_page=snakemake.output.html,
     )

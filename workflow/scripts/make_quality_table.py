@@ -1,5 +1,5 @@
 from triplet_distillation.logs import logged_to
-from triplet_distillation.reporting.quality import write_quality
+from triplet_distillation.reporting.quality import BenchmarkPairs, Training, write_quality
 
 with logged_to(snakemake.log[0]):
     files, names = snakemake.input, snakemake.params
@@ -7,8 +7,8 @@ with logged_to(snakemake.log[0]):
     benchmarks = zip(names.benchmarks, files.benchmark_stores, files.pairs)
     write_quality(
         datasets={name: {"store": a, "outcomes": b, "origin": c} for name, a, b, c in datasets},
-        training={"store": files.training_store, "set": files.training_set},
-        benchmarks={name: {"store": a, "pairs": b} for name, a, b in benchmarks},
+        training=Training(files.training_store, list(files.training_sets)),
+        benchmarks=[BenchmarkPairs(label, number, a, b) for (label, number), a, b in benchmarks],
         csv=snakemake.output.csv,
         html_page=snakemake.output.html,
     )

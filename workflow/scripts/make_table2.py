@@ -1,11 +1,10 @@
 from triplet_distillation.logs import logged_to
-from triplet_distillation.reporting.context import ReportContext, group_by_model
+from triplet_distillation.reporting.context import ReportContext
+from triplet_distillation.reporting.runs import Evaluations
 from triplet_distillation.reporting.tables import TableFiles, write_table2
 
 with logged_to(snakemake.log[0]):
-    write_table2(
-        scores=group_by_model(snakemake.params.models, snakemake.input.scores),
-        context=ReportContext(**snakemake.params.context),
-        training_set=snakemake.input.training_set,
-        outputs=TableFiles(snakemake.output.csv, snakemake.output.html, snakemake.output.tex),
-    )
+    context = ReportContext(**snakemake.params.context)
+    evaluations = Evaluations(context.by_model(snakemake.input.scores), snakemake.input.training_sets, context)
+    outputs = TableFiles(snakemake.output.csv, snakemake.output.html, snakemake.output.tex)
+    write_table2(evaluations, snakemake.input.training_sets, outputs)

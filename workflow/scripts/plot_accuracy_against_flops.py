@@ -1,11 +1,10 @@
 from triplet_distillation.logs import logged_to
-from triplet_distillation.reporting.context import ReportContext, group_by_model
+from triplet_distillation.reporting.context import ReportContext
 from triplet_distillation.reporting.figures import plot_accuracy_against_flops
+from triplet_distillation.reporting.runs import Evaluations
 
 with logged_to(snakemake.log[0]):
-    plot_accuracy_against_flops(
-        scores=group_by_model(snakemake.params.models, snakemake.input.scores),
-        profiles=dict(zip(snakemake.params.models, snakemake.input.profiles)),
-        context=ReportContext(**snakemake.params.context),
-        output=snakemake.output[0],
-    )
+    context = ReportContext(**snakemake.params.context)
+    evaluations = Evaluations(context.by_model(snakemake.input.scores), snakemake.input.training_sets, context)
+    profiles = dict(zip(context.runs, snakemake.input.profiles))
+    plot_accuracy_against_flops(evaluations, profiles, snakemake.output[0])

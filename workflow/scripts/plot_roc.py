@@ -1,10 +1,9 @@
 from triplet_distillation.logs import logged_to
-from triplet_distillation.reporting.context import ReportContext, group_by_model
+from triplet_distillation.reporting.context import ReportContext
 from triplet_distillation.reporting.figures import plot_roc
+from triplet_distillation.reporting.runs import Evaluations
 
 with logged_to(snakemake.log[0]):
-    plot_roc(
-        scores=group_by_model(snakemake.params.models, snakemake.input.scores),
-        context=ReportContext(**snakemake.params.context),
-        output=snakemake.output[0],
-    )
+    context = ReportContext(**snakemake.params.context)
+    evaluations = Evaluations(context.by_model(snakemake.input.scores), snakemake.input.training_sets, context)
+    plot_roc(evaluations, snakemake.output[0])

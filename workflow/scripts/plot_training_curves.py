@@ -1,11 +1,14 @@
 from triplet_distillation.logs import logged_to
-from triplet_distillation.reporting.context import ReportContext, group_by_model
+from triplet_distillation.reporting.context import ReportContext, group
 from triplet_distillation.reporting.figures import plot_training_curves
 
 with logged_to(snakemake.log[0]):
+    counts, trained = snakemake.params.runs, snakemake.params.trained
     plot_training_curves(
-        first_stage=group_by_model(snakemake.params.trained, snakemake.input.first_stage),
-        second_stage=group_by_model(snakemake.params.students, snakemake.input.second_stage),
+        first_stage=group(snakemake.input.first_stage, {name: counts[name] for name in trained}),
+        second_stage=group(
+            snakemake.input.second_stage, {name: counts[name] for name in counts if name not in trained}
+        ),
         context=ReportContext(**snakemake.params.context),
         output=snakemake.output[0],
     )

@@ -17,5 +17,6 @@ with logged_to(snakemake.log[0]):
         "initial": files.get("initial"),
         "teacher": teacher if teacher["embeddings"] else None,
         "margins": files.get("margins"),
+        "matched_margin": files.get("matched_margin"),
     }
     train_model(TrainingJob.from_dict(job))

@@ -115,8 +115,8 @@ def threshold_at_far(impostors: np.ndarray, far: float) -> float | None:
 class VerificationMetrics:
     """Metrics of one model on one benchmark.
 
-    ``accuracy`` is the mean over folds, ``accuracy_std`` the standard deviation over folds;
-    ``tar_at_far`` maps a FAR to the TAR, None if there are too few impostor pairs.
+    ``accuracy`` is the mean over pairs, each at its fold's threshold; ``accuracy_std`` the standard deviation
+    over folds; ``tar_at_far`` maps a FAR to the TAR, None if there are too few impostor pairs.
     """
 
     accuracy: float
@@ -137,7 +137,7 @@ def evaluate(scores: np.ndarray, pairs: pd.DataFrame, fars: list[float]) -> tupl
     folds = k_fold_accuracy(scores, same, pairs.fold.to_numpy())
     curve = roc(scores, same)
     metrics = VerificationMetrics(
-        accuracy=float(folds.accuracies.mean()),
+        accuracy=float(folds.correct.mean()),
         accuracy_std=float(folds.accuracies.std(ddof=1)),
         thresholds=folds.thresholds.tolist(),
         auc=area_under_curve(curve),

@@ -1,13 +1,23 @@
-"""The pairs of a benchmark: a table ``a, b, same, fold`` of store rows."""
+"""The pairs of a benchmark: a table ``a, b, same, fold`` of store rows, and the people in them."""
 
 import itertools
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 
-def hold_out(identities: np.ndarray, number: int, seed: int) -> list[str]:
-    """Choose ``number`` identities at random that are never trained on.
+class Round(NamedTuple):
+    """Round ``index`` of ``count``, each of which tests other people."""
+
+    index: int = 0
+    count: int = 1
+
+
+def hold_out(identities: np.ndarray, number: int, seed: int, turn: Round = Round()) -> list[str]:  # noqa: B008
+    """Choose ``number`` identities at random that are not trained on, others in every round.
 
     Args:
         identities: of every face, [N].
@@ -16,11 +26,48 @@ def hold_out(identities: np.ndarray, number: int, seed: int) -> list[str]:
         ValueError: the data set does not have enough identities.
     """
     names = np.unique(identities)
-    if not 2 <= number < len(names):
+    needed = number * turn.count
+    if not 2 <= number < len(names) or needed > len(names):
         raise ValueError(
-            f"held_out.identities is {number}, but the data set has {len(names)}: 2 … {len(names) - 1} can be held out"
+            f"held_out.identities is {number}, but the data set has {len(names)} identities: in {turn.count} "
+            f"round{'s' * (turn.count > 1)}, 2 … {min(len(names) - 1, len(names) // turn.count)} can be held out"
         )
-    return sorted(np.random.default_rng(seed).choice(names, number, replace=False))
+    drawn = np.random.default_rng(seed).choice(names, needed, replace=False)
+    return sorted(drawn[turn.index * number : (turn.index + 1) * number])
+
+
+def folds_of_round(folds: list[int], turn: Round) -> list[int]:
+    """The folds of a published protocol that a round tests: consecutive ones, as many in each round.
+
+    Raises:
+        ValueError: a round would have fewer than two folds, so that no threshold could be chosen on another one.
+    """
+    if turn.count > 1 and len(folds) < 2 * turn.count:
+        raise ValueError(f"{turn.count} rounds need at least {2 * turn.count} folds, but there are {len(folds)}")
+    return np.array_split(np.array(sorted(folds)), turn.count)[turn.index].tolist()
+
+
+def identify(pairs: pd.DataFrame, labels: np.ndarray, contents: list[bytes]) -> pd.DataFrame:
+    """The identities in ``pairs``, as numbers ``identity_a, identity_b`` [pairs].
+
+    A source may not know who is in its images (InsightFace's packs). Two images show the same identity if they have
+    the same label or the same content, or are a genuine pair.
+
+    Args:
+        labels: of every face in the store, [N].
+        contents: anything that is equal for equal images, for the rows in ``np.unique(pairs[["a", "b"]])``.
+    """
+    rows, codes = np.unique(pairs[["a", "b"]], return_inverse=True)
+    a, b = codes.reshape(-1, 2).T
+    groups = [pd.factorize(labels[rows])[0], pd.factorize(pd.Series(contents))[0]]
+    offsets = len(rows) + np.array([0, groups[0].max() + 1])
+    links = [np.stack([np.arange(len(rows)), group + offset]) for group, offset in zip(groups, offsets)]
+    links.append(np.stack([a[pairs.same], b[pairs.same]]))
+    first, second = np.concatenate(links, axis=1)
+    size = int(max(first.max(), second.max())) + 1
+    identity = connected_components(coo_array((np.ones(len(first)), (first, second)), (size, size)), directed=False)[1]
+    numbers = pd.factorize(identity[: len(rows)])[0]
+    return pd.DataFrame({"identity_a": numbers[a], "identity_b": numbers[b]})
 
 
 def held_out_pairs(identities: np.ndarray, held_out: list[str], folds: int, seed: int) -> pd.DataFrame:

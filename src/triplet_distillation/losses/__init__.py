@@ -22,19 +22,22 @@ class LossContext(NamedTuple):
     """What is known before the first step.
 
     ``num_identities``: identities in the training set; ``embedding_size``: of the network being trained;
-    ``min_margin``, ``max_margin``: from the calibration, None unless required.
+    ``min_margin``, ``max_margin``: from the calibration, None unless required;
+    ``matched_margin``: the mean margin of a distillation, for the control that uses it.
     """
 
     num_identities: int
     embedding_size: int
     min_margin: float | None = None
     max_margin: float | None = None
+    matched_margin: float | None = None
 
 
 class Loss(nn.Module):
     """Base class of the methods.
 
-    ``requires`` lists what the workflow must provide: ``"teacher_embeddings"``, ``"margins"``.
+    ``requires`` lists what the workflow must provide: ``"teacher_embeddings"``, ``"margins"``. A method that
+    sets margins by the teacher has a ``teacher_margins``, so that a fixed margin can be matched to them.
     Parameters of a loss (class centers) are trained with the network and dropped afterwards.
     """
 
@@ -55,3 +58,11 @@ class Loss(nn.Module):
             A scalar, and what to log.
         """
         raise NotImplementedError
+
+    def teacher_margins(self, labels: Tensor, teacher: Tensor) -> Tensor:
+        """The margins of all valid triplets of one batch, [triplets], before any step is taken.
+
+        Args:
+            labels, teacher: as in :meth:`forward`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no margins from the teacher")

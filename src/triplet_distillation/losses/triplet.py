@@ -11,10 +11,14 @@ class TripletMarginLoss(Loss):
     """mean max(D(a,p) − D(a,n) + m, 0) over the batch's triplets.
 
     Args:
-        margin: m.
+        margin: m; ``matched`` takes the mean margin of a distillation, so that a comparison with it
+            shows what the teacher adds to a number.
         distance: D, a key of :data:`.distances.DISTANCES`.
         mining: which triplets enter the loss, a key of :data:`.triplets.MINERS`.
         num_triplets: how many triplets random mining draws.
+
+    Raises:
+        ValueError: the margin is ``matched``, but the context has none.
     """
 
     requires = ()
@@ -23,12 +27,16 @@ class TripletMarginLoss(Loss):
         self,
         context: LossContext,
         *,
-        margin: float,
+        margin: float | Literal["matched"],
         distance: Literal["squared_euclidean", "euclidean", "cosine", "angular"] = "squared_euclidean",
         mining: Literal["all", "semihard", "batch_hard", "random"] = "all",
         num_triplets: int = 1000,
     ):
         super().__init__()
+        if margin == "matched":
+            if context.matched_margin is None:
+                raise ValueError("margin: matched needs the mean margin of a distillation")
+            margin = context.matched_margin
         self.margin, self.distance, self.mining = margin, distance, Mining(mining, num_triplets)
 
     def forward(self, embeddings, labels, teacher, generator):

@@ -59,10 +59,17 @@ class TripletDistillationLoss(Loss):
         self.min_margin, self.max_margin = context.min_margin, context.max_margin
         self.distance, self.mining = distance, Mining(mining, num_triplets)
 
+    def teacher_margins(self, labels, teacher):
+        triplets = all_triplets(labels)
+        return self._margins(triplets, teacher)[triplets.valid]
+
+    def _margins(self, triplets: Triplets, teacher: torch.Tensor) -> torch.Tensor:
+        return margins(triplets, teacher, self.min_margin, self.max_margin, self.distance)
+
     def forward(self, embeddings, labels, teacher, generator):
         triplets = all_triplets(labels)
         with torch.no_grad():
-            teacher_margins = margins(triplets, teacher, self.min_margin, self.max_margin, self.distance)
+            teacher_margins = self._margins(triplets, teacher)
         distances = pairwise_distances(embeddings, self.distance)
         loss, log = triplet_margin_loss(triplets, distances, teacher_margins, self.mining, generator)
         mean_margin = teacher_margins[triplets.valid].mean() if triplets.valid.any() else 0.0

@@ -1,25 +1,44 @@
-"""What tables and figures have in common: display names, and how confidence intervals are computed."""
+"""What tables and figures have in common: display names, and which runs belong together."""
 
 from dataclasses import dataclass
 
 METHOD_PREFIX = "students/"
 """Prefix of the models that the second stage trained."""
+PERCENT = 100
 
 
 @dataclass(frozen=True)
 class ReportContext:
-    """``labels`` (of models) and ``benchmarks``: name to display name; ``resamples``, ``seed``: of the bootstrap."""
+    """Names and runs of a study.
+
+    Attributes:
+        labels: model to display name.
+        benchmarks: benchmark to display name.
+        seeds: of the study's runs.
+        runs: model to the evaluated run (a seed) that belongs to each of ``seeds``; runs may share a teacher.
+        rounds: benchmark to the round of each of ``seeds``: runs of one round are tested on the same people.
+    """
 
     labels: dict[str, str]
     benchmarks: dict[str, str]
-    resamples: int
-    seed: int
+    seeds: list[int]
+    runs: dict[str, list[int]]
+    rounds: dict[str, list[int]]
+
+    def own_runs(self, model: str) -> list[int]:
+        """The runs in which a model was evaluated."""
+        return list(dict.fromkeys(self.runs[model]))
+
+    def by_model(self, paths: list[str]) -> dict[str, dict[int, str]]:
+        """Model to its evaluations, run to path, from ``paths`` ordered by model and run."""
+        rest = iter(paths)
+        return {model: {run: next(rest) for run in self.own_runs(model)} for model in self.runs}
 
 
-def group_by_model(models: list[str], paths: list[str]) -> dict[str, list[str]]:
-    """Model to its paths, one per seed, from ``paths`` ordered by model and then by seed."""
-    seeds = len(paths) // max(1, len(models))
-    return {model: list(paths[index * seeds : (index + 1) * seeds]) for index, model in enumerate(models)}
+def group(paths: list[str], counts: dict[str, int]) -> dict[str, list[str]]:
+    """Name to its paths, from ``paths`` in the order of ``counts``, which says how many each name has."""
+    rest = iter(paths)
+    return {name: [next(rest) for _ in range(count)] for name, count in counts.items()}
 
 
 def distance_name(distance: str) -> str:

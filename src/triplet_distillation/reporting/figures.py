@@ -3,19 +3,21 @@
 import math
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from triplet_distillation.evaluation import significance, verification
+from triplet_distillation.evaluation import significance
 from triplet_distillation.faces.store import FaceStore
 from triplet_distillation.files import read_json, read_table
 from triplet_distillation.reporting import style
-from triplet_distillation.reporting.context import ReportContext, distance_name
-from triplet_distillation.reporting.tables import PERCENT, correct_on, read_scores
+from triplet_distillation.reporting.context import PERCENT, ReportContext, distance_name
+from triplet_distillation.reporting.runs import Evaluations
 
 plt = style.plt
 SHOWN_TRIPLETS = 5
+ROC_POINTS = 60
 
 
 def plot_training_curves(
@@ -61,24 +63,33 @@ def _curves(axis: Axes, histories: dict[str, list[str]], column: str, title: str
     axis.set(title=title, xlabel="step")
 
 
-def plot_roc(scores: dict[str, list[str]], context: ReportContext, output: str) -> None:
-    """ROC of every model (first seed), one panel per benchmark, from the lowest FAR that the impostor pairs resolve."""
-    tables = read_scores(scores)
-    figure, axes = _panels(len(context.benchmarks), 5.2, 4.6)
+def plot_roc(evaluations: Evaluations, output: str) -> None:
+    """Mean ROC of every model with its 95% band, one panel per benchmark, from the lowest FAR that the impostor
+    pairs resolve."""
+    context = evaluations.context
+    figure, axes = _panels(len(context.benchmarks), 5.6, 4.8)
     for axis, (benchmark, title) in zip(axes, context.benchmarks.items()):
-        lowest = 100.0
-        for index, (model, each) in enumerate(tables.items()):
-            table = each[0][each[0].benchmark == benchmark]
-            curve = verification.roc(table.score.to_numpy(), table.same.to_numpy())
-            shown = curve.far > 0
+        fars, lowest = _resolved_rates(evaluations, benchmark), 100.0
+        for index, model in enumerate(context.runs):
+            found = [significance.rate_interval(each) for each in evaluations.rates(model, benchmark, fars)]
+            mean, low, high = PERCENT * np.array(found).T
             look = style.line_style(index)
-            axis.plot(PERCENT * curve.far[shown], PERCENT * curve.tar[shown], label=context.labels[model], **look)
-            lowest = min(lowest, PERCENT * curve.tar[shown].min())
-        axis.set(xscale="log", title=title, xlabel="false accept rate, %", ylabel="true accept rate, %")
+            axis.plot(PERCENT * fars, mean, label=context.labels[model], **look)
+            axis.fill_between(PERCENT * fars, low, high, color=look["color"], alpha=0.1, linewidth=0)
+            lowest = min(lowest, low.min())
+        axis.set(xscale="log", title=title, xlabel="false accept rate, %", ylabel="true accept rate, % (95% band)")
         axis.set_ylim(max(0, math.floor(lowest / 10) * 10), 101)
         axis.xaxis.set_major_formatter(style.plain_number)
         axis.legend(loc="lower right")
     style.save(figure, output)
+
+
+def _resolved_rates(evaluations: Evaluations, benchmark: str) -> np.ndarray:
+    """False accept rates from 10 accepted impostor pairs of one run to 1."""
+    model = next(iter(evaluations.context.runs))
+    tables = [evaluations.table(model, benchmark, run) for run in evaluations.context.own_runs(model)]
+    impostors = min(int((~table.same).sum()) for table in tables)
+    return np.geomspace(min(1.0, 10 / impostors), 1, ROC_POINTS)
 
 
 def _panels(count: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
@@ -90,23 +101,27 @@ def _panels(count: int, width: float, height: float) -> tuple[Figure, list[Axes]
     return figure, list(axes.flat)
 
 
-def plot_score_distributions(scores: dict[str, list[str]], context: ReportContext, output: str) -> None:
-    """Histograms of genuine and impostor cosines, one panel per model and benchmark (first seed)."""
-    tables = read_scores(scores)
-    figure, axes = _panels(len(tables) * len(context.benchmarks), 4, 2.6)
-    cells = [(benchmark, model) for benchmark in context.benchmarks for model in tables]
-    lowest = min(each[0].score.min() for each in tables.values())
-    bins = np.linspace(min(-0.4, lowest), 1, 45).tolist()
+def plot_score_distributions(evaluations: Evaluations, output: str) -> None:
+    """Histograms of genuine and impostor cosines in all runs, one panel per model and benchmark."""
+    context = evaluations.context
+    cells = [(benchmark, model) for benchmark in context.benchmarks for model in context.runs]
+    tables = {
+        (benchmark, model): pd.concat(evaluations.table(model, benchmark, run) for run in context.own_runs(model))
+        for benchmark, model in cells
+    }
+    figure, axes = _panels(len(cells), 4, 2.6)
+    bins = np.linspace(min(-0.4, *(table.score.min() for table in tables.values())), 1, 45).tolist()
     for axis, (benchmark, model) in zip(axes, cells):
-        table = tables[model][0]
-        table = table[table.benchmark == benchmark]
+        table = tables[benchmark, model]
         for same, color, name, hatch in (
             (True, style.GENUINE, "genuine", ""),
             (False, style.IMPOSTOR, "impostor", "///"),
         ):
+            chosen = table.score[table.same == same]
             axis.hist(
-                table.score[table.same == same],
+                chosen,
                 bins,
+                weights=np.full(len(chosen), 1 / len(context.own_runs(model))),
                 color=color,
                 alpha=0.55,
                 hatch=hatch,
@@ -117,7 +132,7 @@ def plot_score_distributions(scores: dict[str, list[str]], context: ReportContex
         title = context.labels[model]
         if len(context.benchmarks) > 1:
             title += f", {context.benchmarks[benchmark]}"
-        axis.set(title=title, xlabel="cosine", ylabel="pairs", xlim=(bins[0], 1))
+        axis.set(title=title, xlabel="cosine", ylabel="pairs per run", xlim=(bins[0], 1))
     axes[0].legend(loc="upper left", fontsize=9)
     style.save(figure, output)
 
@@ -157,25 +172,22 @@ def _calibration_panel(axis: Axes, found: dict, d: np.ndarray, distance: str) ->
     axis.set_title(f"{len(d)} random triplets of the training set, measured by the teacher")
 
 
-def plot_accuracy_against_flops(
-    scores: dict[str, list[str]], profiles: dict[str, str], context: ReportContext, output: str
-) -> None:
+def plot_accuracy_against_flops(evaluations: Evaluations, profiles: dict[str, str], output: str) -> None:
     """Accuracy with its interval against the cost of one image, one panel per benchmark.
 
     Args:
-        scores: model to the paths of its scores, one per seed.
+        evaluations: of every model.
         profiles: model to the path of its network's profile.
-        context: display names; how confidence intervals are computed.
         output: path of the picture.
     """
-    tables = read_scores(scores)
+    context = evaluations.context
     figure, axes = _panels(len(context.benchmarks), 8.5, 4.4)
     flops = {model: read_json(path)["flops"] / 1e9 for model, path in profiles.items()}
     for axis, (benchmark, title) in zip(axes, context.benchmarks.items()):
-        for index, (model, each) in enumerate(tables.items()):
-            interval = significance.bootstrap(*correct_on(each, benchmark), context.resamples, context.seed)
-            mean, low, high = (PERCENT * value for value in interval)
-            at_same_cost = [other for other in tables if flops[other] == flops[model]]
+        for index, model in enumerate(context.runs):
+            found = significance.estimate(evaluations.runs(model, benchmark, "accuracy"))
+            mean, low, high = (PERCENT * value for value in significance.rate_interval(found))
+            at_same_cost = [other for other in context.runs if flops[other] == flops[model]]
             beside = 1 + 0.03 * (at_same_cost.index(model) - (len(at_same_cost) - 1) / 2)
             axis.errorbar(
                 flops[model] * beside,

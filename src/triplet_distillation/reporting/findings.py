@@ -1,131 +1,194 @@
 """The findings of a study: sentences and comparisons derived from its numbers."""
 
 import html
-import itertools
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from triplet_distillation.evaluation import significance
-from triplet_distillation.evaluation.verification import read_metrics
 from triplet_distillation.files import read_json, read_table, write_table, write_text
 from triplet_distillation.reporting import pages
-from triplet_distillation.reporting.context import METHOD_PREFIX, ReportContext, distance_name
-from triplet_distillation.reporting.tables import PERCENT, correct_on, read_scores
+from triplet_distillation.reporting.context import METHOD_PREFIX, PERCENT, ReportContext, distance_name
+from triplet_distillation.reporting.runs import METRICS, Evaluations, basis
 
 MIN_ACTIVE_PERCENT = 1
 """Mean fraction of active triplets, in percent, below which a second stage has nothing to learn."""
 
 
-class StudyResults(NamedTuple):
-    """Model to its paths, one per seed: ``scores``, ``metrics``, and for the second stage ``histories``."""
+ENOUGH_RUNS = 5
+"""With fewer, the page says what a family of claims risks."""
 
-    scores: dict[str, list[str]]
-    metrics: dict[str, list[str]]
+
+class TrainingFiles(NamedTuple):
+    """Paths, one per run: ``histories`` of every method, ``margins`` (the calibration) of every distance."""
+
     histories: dict[str, list[str]]
+    margins: dict[str, list[str]]
 
 
 class MeanMetrics(NamedTuple):
-    """Means over seeds."""
+    """Means over runs."""
 
     accuracy: float
     auc: float
 
 
-def compare_models(scores: dict[str, list[str]], context: ReportContext) -> pd.DataFrame:
-    """Compare every second-stage method with the student it starts from and with every other method.
+def compare_models(evaluations: Evaluations, claims: list[tuple[str, str]]) -> pd.DataFrame:
+    """Judge every claim "A beats B" on every benchmark, by accuracy and by AUC.
 
-    The interval is a paired bootstrap over seeds and pairs; the p-value is McNemar's for
-    the first seed, corrected by Holm's method over the whole table.
+    Difference, interval, p-value and verdict come from one statistic (:mod:`.significance`); all p-values are one
+    family, corrected by Holm's method.
+
+    Args:
+        evaluations: of every model.
+        claims: pairs of models (A, B).
 
     Returns:
-        One row per benchmark and comparison: ``benchmark, a, b, difference, low, high, p,
-        p_corrected, verdict``; the difference is the accuracy of A minus that of B, in percentage points.
+        One row per benchmark, claim and metric: ``benchmark, a, b, metric, difference, low, high, p, p_corrected,
+        detectable, verdict, basis``. The difference is A's metric minus B's in percentage points;
+        ``detectable`` is the smallest that would have been found with 80% power. Too few runs or people give no
+        interval, no p and no verdict.
     """
-    tables = read_scores(scores)
-    methods = [model for model in tables if model.startswith(METHOD_PREFIX)]
-    claims = [(method, "student") for method in methods] + list(itertools.combinations(reversed(methods), 2))
-    rows = []
-    for benchmark, (a, b) in itertools.product(context.benchmarks, claims):
-        correct_a, same = correct_on(tables[a], benchmark)
-        correct_b, _ = correct_on(tables[b], benchmark)
-        difference = correct_a.astype(float) - correct_b.astype(float)
-        interval = significance.bootstrap(difference, same, context.resamples, context.seed)
-        mean, low, high = (PERCENT * value for value in interval)
-        p = significance.mcnemar(correct_a[0], correct_b[0])
-        rows.append([benchmark, context.labels[a], context.labels[b], mean, low, high, p])
-    table = pd.DataFrame(rows, columns=["benchmark", "a", "b", "difference", "low", "high", "p"])
-    table["p_corrected"] = significance.holm(table.p.to_numpy())
-    table["verdict"] = [
-        significance.verdict(difference, p) for difference, p in zip(table.difference, table.p_corrected)
-    ]
-    return table
+    labels = evaluations.context.labels
+    rows, estimates = [], []
+    for benchmark in evaluations.context.benchmarks:
+        for a, b in claims:
+            for metric in METRICS:
+                runs = evaluations.differences(a, b, benchmark, metric)
+                found, missing = significance.estimate(runs), significance.reason_for_no_verdict(runs)
+                interval = significance.interval(found)
+                low, high = (np.nan, np.nan) if missing else (interval.low, interval.high)
+                rows.append(
+                    {
+                        "benchmark": benchmark,
+                        "a": labels[a],
+                        "b": labels[b],
+                        "metric": metric,
+                        "difference": PERCENT * found.mean,
+                        "low": PERCENT * low,
+                        "high": PERCENT * high,
+                        "p": np.nan if missing else significance.p_value(found),
+                        "verdict": f"no verdict: {missing}" if missing else "",
+                        "basis": basis(runs),
+                    }
+                )
+                estimates.append(found)
+    table = pd.DataFrame(rows)
+    judged = table.p.notna()
+    table["p_corrected"], table["detectable"] = np.nan, np.nan
+    if judged.any():
+        table.loc[judged, "p_corrected"] = significance.holm(table.p[judged].to_numpy())
+        level = significance.LEVEL / judged.sum()
+        table["detectable"] = [
+            PERCENT * significance.detectable(found, level) if used else np.nan
+            for found, used in zip(estimates, judged)
+        ]
+        table.loc[judged, "verdict"] = [
+            significance.verdict(difference, p)
+            for difference, p in zip(table.difference[judged], table.p_corrected[judged])
+        ]
+    columns = ["benchmark", "a", "b", "metric", "difference", "low", "high", "p", "p_corrected", "detectable"]
+    return table[[*columns, "verdict", "basis"]]
 
 
 def write_findings(
-    results: StudyResults, margins: dict[str, str], context: ReportContext, csv: str, html_page: str
+    evaluations: Evaluations, claims: list[tuple[str, str]], training: TrainingFiles, csv: str, html_page: str
 ) -> None:
     """Write the page of findings, and the comparisons as a table.
 
     Args:
-        results: scores, metrics and histories of the models.
-        margins: distance to the path of its calibration.
-        context: display names; how confidence intervals are computed.
+        evaluations: of every model.
+        claims: pairs of models (A, B); the first ones open the page.
+        training: what the runs logged.
         csv, html_page: outputs.
     """
-    comparisons = compare_models(results.scores, context)
+    context = evaluations.context
+    comparisons = compare_models(evaluations, claims)
     write_table(csv, comparisons)
-    means = {model: _mean_metrics(paths, context.benchmarks) for model, paths in results.metrics.items()}
-    sentences = []
+    sentences = _headlines(comparisons, context)
     for benchmark, label in context.benchmarks.items():
-        sentences += _about_teacher(label, means["teacher"][benchmark], means["student"][benchmark])
-        sentences += _about_methods(label, benchmark, means, context.labels)
-    sentences += _about_margins(margins) + _about_activity(results.histories, context.labels)
+        means = {model: _mean_metrics(evaluations, model, benchmark) for model in context.runs}
+        sentences += _about_teacher(label, means["teacher"], means["student"])
+        sentences += _about_methods(label, means, context.labels)
+    sentences += _about_margins(training.margins) + _about_training(training.histories, context.labels)
     write_text(
         html_page,
         pages.page(
             "Findings",
             pages.notes(sentences),
-            "<h2>Which differences are supported</h2>",
+            "<h2>Which claims are supported</h2>",
             _comparison_table(comparisons, context.benchmarks),
-            pages.notes(
-                [
-                    "The interval is a paired bootstrap over pairs (and over seeds, if there are several); p is from "
-                    "McNemar's exact test for the first seed, corrected for multiple comparisons (Holm).",
-                    "Pairs share images and identities, so there are fewer independent observations than pairs.",
-                ]
-            ),
+            pages.notes(_explanations(comparisons, len(context.seeds))),
         ),
     )
 
 
-def _mean_metrics(paths: list[str], benchmarks: dict[str, str]) -> dict[str, MeanMetrics]:
-    """Benchmark to one model's means over seeds."""
-    each = [read_metrics(path) for path in paths]
-    return {
-        benchmark: MeanMetrics(
-            float(np.mean([found[benchmark].accuracy for found in each])),
-            float(np.mean([found[benchmark].auc for found in each])),
+def _headlines(comparisons: pd.DataFrame, context: ReportContext) -> list[str]:
+    """The first claim on every benchmark, in words."""
+    sentences = []
+    for benchmark, rows in comparisons.groupby("benchmark", sort=False):
+        first = rows[(rows.a == rows.a.iloc[0]) & (rows.b == rows.b.iloc[0])]
+        judged = "; ".join(
+            f"{row.metric} {_signed(row.difference)} points{_range(row)}, {row.verdict}" for _, row in first.iterrows()
         )
-        for benchmark in benchmarks
-    }
+        a, b = (name.removeprefix("+ ") for name in (first.a.iloc[0], first.b.iloc[0]))
+        sentences.append(f"{a} against {b} on {context.benchmarks[str(benchmark)]} ({first.basis.iloc[0]}): {judged}.")
+    return sentences
+
+
+def _range(row) -> str:
+    if np.isnan(row.low):
+        return ""
+    shown = f" (95% interval {_signed(row.low)} to {_signed(row.high)}"
+    could = f"; a difference of {row.detectable:.2f} could have been shown)"
+    return shown + (could if row.verdict == "undecided" else ")")
+
+
+def _explanations(comparisons: pd.DataFrame, observed: int) -> list[str]:
+    bases = "; ".join(dict.fromkeys(comparisons.basis))
+    few = [
+        f"With {observed} runs, up to one in eight studies without any true difference has a false verdict somewhere "
+        "in this table; with five, one in fifteen (simulated, benchmarks/statistics.py)."
+    ]
+    return few * (significance.MIN_RUNS <= observed < ENOUGH_RUNS) + [
+        f"Tested: {bases}. The units are people and training runs, not pairs: the interval contains what other "
+        "people and other runs would change.",
+        "p is corrected over all claims, benchmarks and metrics of this table (Holm). An interval is not corrected: it "
+        "may exclude zero although the claim is undecided.",
+        "“Could be shown” is the smallest difference that this study would have found with 80% power, at the "
+        "strictest level of the correction.",
+        "A verdict holds for this training set and, where the runs share a teacher, for this teacher. Rounds include "
+        "the choice of the training set, except for what all their overlapping training sets have in common.",
+    ]
+
+
+def _mean_metrics(evaluations: Evaluations, model: str, benchmark: str) -> MeanMetrics:
+    return MeanMetrics(
+        *(significance.estimate(evaluations.runs(model, benchmark, metric)).mean for metric in ("accuracy", "AUC"))
+    )
 
 
 def _comparison_table(comparisons: pd.DataFrame, benchmarks: dict[str, str]) -> str:
     cells = [
         [
-            html.escape(f"{row['a']} against {row['b']}"),
-            html.escape(benchmarks[row["benchmark"]]),
-            f'{_signed(row.difference)} <span class="interval">{_signed(row.low)} to {_signed(row.high)}</span>',
-            _p_value(row["p"]),
-            _p_value(row["p_corrected"]),
-            row["verdict"],
+            html.escape(f"{row.a} against {row.b}"),
+            html.escape(benchmarks[row.benchmark]),
+            row.metric,
+            f"{_signed(row.difference)}{_gray_interval(row)}",
+            _p_value(row.p),
+            _p_value(row.p_corrected),
+            "–" if np.isnan(row.detectable) else f"{row.detectable:.2f}",
+            html.escape(row.verdict),
         ]
         for _, row in comparisons.iterrows()
     ]
-    header = ["A against B", "benchmark", "percentage points, 95% interval", "McNemar p", "p, Holm", "“A beats B” is"]
-    return pages.table(header, cells)
+    header = ["A against B", "benchmark", "metric", "percentage points, 95% interval", "p", "p, Holm"]
+    return pages.table([*header, "could be shown", "“A beats B” is"], cells)
+
+
+def _gray_interval(row) -> str:
+    return "" if np.isnan(row.low) else f' <span class="interval">{_signed(row.low)} to {_signed(row.high)}</span>'
 
 
 def _about_teacher(benchmark: str, teacher: MeanMetrics, student: MeanMetrics) -> list[str]:
@@ -141,13 +204,10 @@ def _about_teacher(benchmark: str, teacher: MeanMetrics, student: MeanMetrics) -
     return [f"The teacher is at least as good as the student: {numbers}."]
 
 
-def _about_methods(
-    label: str, benchmark: str, means: dict[str, dict[str, MeanMetrics]], labels: dict[str, str]
-) -> list[str]:
-    student = means["student"][benchmark].accuracy
+def _about_methods(label: str, means: dict[str, MeanMetrics], labels: dict[str, str]) -> list[str]:
     changes = {
-        labels[model].removeprefix("+ "): PERCENT * (means[model][benchmark].accuracy - student)
-        for model in means
+        labels[model].removeprefix("+ "): PERCENT * (found.accuracy - means["student"].accuracy)
+        for model, found in means.items()
         if model.startswith(METHOD_PREFIX)
     }
     worst_name = min(changes, key=changes.__getitem__)
@@ -160,28 +220,41 @@ def _about_methods(
     return sentences
 
 
-def _about_margins(margins: dict[str, str]) -> list[str]:
-    return [
-        f"Margins in {distance_name(distance)} distance: measured {found['measured'][0]:.3f} to "
-        f"{found['measured'][1]:.3f}, in the paper {found['paper'][0]} to {found['paper'][1]}; trained with "
-        f"{found['min_margin']:.3f} to {found['max_margin']:.3f} (mode {found['mode']})."
-        for distance, found in ((distance, read_json(path)) for distance, path in margins.items())
-    ]
+def _about_margins(margins: dict[str, list[str]]) -> list[str]:
+    sentences = []
+    for distance, paths in margins.items():
+        each = [read_json(path) for path in paths]
+        measured = np.mean([found["measured"] for found in each], axis=0)
+        trained = np.mean([(found["min_margin"], found["max_margin"]) for found in each], axis=0)
+        low, high = each[0]["paper"]
+        over_runs = ", on average over the runs" if len(each) > 1 else ""
+        sentences.append(
+            f"Margins in {distance_name(distance)} distance{over_runs}: measured {measured[0]:.3f} to "
+            f"{measured[1]:.3f}, in the paper {low} to {high}; trained with {trained[0]:.3f} to {trained[1]:.3f} "
+            f"(mode {each[0]['mode']})."
+        )
+    return sentences
 
 
-def _about_activity(histories: dict[str, list[str]], labels: dict[str, str]) -> list[str]:
+def _about_training(histories: dict[str, list[str]], labels: dict[str, str]) -> list[str]:
+    """Margins and active triplets of the second stage, on average over the runs."""
     sentences = []
     for model, paths in histories.items():
-        history = read_table(paths[0])
-        if "active" in history:
-            first, last = PERCENT * history.active.iloc[0], PERCENT * history.active.iloc[-1]
-            name = labels[model].removeprefix("+ ")
-            sentences.append(f"{name}: {first:.1f}% of triplets active at the first step, {last:.1f}% at the last.")
-            if PERCENT * history.active.mean() < MIN_ACTIVE_PERCENT:
-                sentences.append(
-                    f"Warning: {name} had almost nothing to learn: fewer than {MIN_ACTIVE_PERCENT}% of its triplets "
-                    "were active. Start from a student that was trained for fewer steps, or increase the margins."
-                )
+        each = [read_table(path) for path in paths]
+        if "active" not in each[0]:
+            continue
+        first, last, mean = (
+            PERCENT * float(np.mean([number(history.active) for history in each]))
+            for number in (lambda active: active.iloc[0], lambda active: active.iloc[-1], lambda active: active.mean())
+        )
+        name, margin = labels[model].removeprefix("+ "), np.mean([history.margin.mean() for history in each])
+        activity = f"{first:.1f}% of triplets active at the first step, {last:.1f}% at the last"
+        sentences.append(f"{name}: mean margin {margin:.2f}; {activity}.")
+        if mean < MIN_ACTIVE_PERCENT:
+            sentences.append(
+                f"Warning: {name} had almost nothing to learn: fewer than {MIN_ACTIVE_PERCENT}% of its triplets "
+                "were active. Start from a student that was trained for fewer steps, or increase the margins."
+            )
     return sentences
 
 
@@ -190,4 +263,6 @@ def _signed(number: float) -> str:
 
 
 def _p_value(p: float) -> str:
+    if np.isnan(p):
+        return "–"
     return "< 0.001" if p < 0.001 else f"{p:.3f}"

@@ -2,6 +2,7 @@
 
 import base64
 import html
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -20,10 +21,26 @@ SHOWN = 12
 """Number of low-confidence faces, and of pairs, that are shown as pictures."""
 
 
+class Training(NamedTuple):
+    """Paths of the face ``store`` that is trained on and of the training ``sets`` (``row, label``), one per round."""
+
+    store: str
+    sets: list[str]
+
+
+class BenchmarkPairs(NamedTuple):
+    """A benchmark's display name (``label``), ``round``, and paths of its face ``store`` and ``pairs``."""
+
+    label: str
+    round: int
+    store: str
+    pairs: str
+
+
 def write_quality(
     datasets: dict[str, dict[str, str]],
-    training: dict[str, str],
-    benchmarks: dict[str, dict[str, str]],
+    training: Training,
+    benchmarks: list[BenchmarkPairs],
     csv: str,
     html_page: str,
 ) -> None:
@@ -31,8 +48,8 @@ def write_quality(
 
     Args:
         datasets: name to its paths: ``store, outcomes, origin``.
-        training: ``store`` and ``set`` (table ``row, label``).
-        benchmarks: display name to its paths: ``store, pairs``.
+        training: what is trained on.
+        benchmarks: what is tested, one entry per benchmark and round.
         csv, html_page: outputs.
     """
     rows = [_count(name, **paths) for name, paths in datasets.items()]
@@ -47,10 +64,12 @@ def write_quality(
             ]
         ),
     ]
-    trained = quality.split_side(FaceStore(training["store"]), read_table(training["set"]).row.to_numpy())
-    for label, paths in benchmarks.items():
-        test_rows = np.unique(read_table(paths["pairs"])[["a", "b"]])
-        parts += _compare_with_benchmark(label, trained, quality.split_side(FaceStore(paths["store"]), test_rows))
+    trained = [quality.split_side(FaceStore(training.store), read_table(path).row.to_numpy()) for path in training.sets]
+    for benchmark in benchmarks:
+        test_rows = np.unique(read_table(benchmark.pairs)[["a", "b"]])
+        tested = quality.split_side(FaceStore(benchmark.store), test_rows)
+        turn = f", round {benchmark.round}" if len(training.sets) > 1 else ""
+        parts += _compare_with_benchmark(f"{benchmark.label}{turn}", trained[benchmark.round], tested)
     for row in rows:
         about = [[key, f" {html.escape(str(row[key]))}"] for key in ABOUT]
         parts += [f"<h2>{html.escape(row['dataset'])}</h2>", pages.table(["", ""], about)]

@@ -1,7 +1,6 @@
 """The study's tables: CSV for programs, HTML for the report, LaTeX for papers."""
 
 import html
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,9 +10,8 @@ from triplet_distillation.evaluation import significance
 from triplet_distillation.evaluation.verification import VerificationMetrics, read_metrics
 from triplet_distillation.files import read_json, read_table, write_table, write_text
 from triplet_distillation.reporting import pages, paper
-from triplet_distillation.reporting.context import METHOD_PREFIX, ReportContext
-
-PERCENT = 100
+from triplet_distillation.reporting.context import METHOD_PREFIX, PERCENT, ReportContext
+from triplet_distillation.reporting.runs import Evaluations, basis
 
 
 class TableFiles(NamedTuple):
@@ -92,46 +90,43 @@ def _or_dash(value: float, form: str) -> str:
     return "–" if np.isnan(value) else form.format(value)
 
 
-def read_scores(paths: dict[str, list[str]]) -> dict[str, list[pd.DataFrame]]:
-    """The scores of every model, one table per seed, from model to paths."""
-    return {model: [read_table(path) for path in each] for model, each in paths.items()}
-
-
-def correct_on(scores: list[pd.DataFrame], benchmark: str) -> tuple[np.ndarray, np.ndarray]:
-    """(correct [seeds, pairs], same [pairs]) for one model on one benchmark."""
-    chosen = [table[table.benchmark == benchmark] for table in scores]
-    return np.stack([table.correct.to_numpy() for table in chosen]), chosen[0].same.to_numpy()
-
-
 class TrainingSize(NamedTuple):
-    """Size of the training: faces, identities, and runs with different seeds."""
+    """Size of the training: faces and identities, on average over ``rounds``, and the number of ``runs``."""
 
     images: int
     identities: int
-    seeds: int
+    rounds: int
+    runs: int
 
 
-def write_table2(scores: dict[str, list[str]], context: ReportContext, training_set: str, outputs: TableFiles) -> None:
+def write_table2(evaluations: Evaluations, training_sets: list[str], outputs: TableFiles) -> None:
     """Table 2: mean accuracy in percent of every model on every benchmark, with its 95% confidence interval.
 
     Args:
-        scores: model to the paths of its scores, one per seed, in the order of the rows.
-        context: display names; how confidence intervals are computed.
-        training_set: path of the table ``row, label``.
+        evaluations: of every model, in the order of the rows.
+        training_sets: paths of the tables ``row, label``, one per round.
         outputs: paths.
     """
-    rows = []
-    for model, tables in read_scores(scores).items():
+    context = evaluations.context
+    rows, notes = [], {}
+    for model in context.runs:
         row: dict[str, Any] = {"model": model.removeprefix(METHOD_PREFIX), "label": context.labels[model]}
         for benchmark in context.benchmarks:
-            interval = significance.bootstrap(*correct_on(tables, benchmark), context.resamples, context.seed)
+            runs = evaluations.runs(model, benchmark, "accuracy")
+            interval = significance.rate_interval(significance.estimate(runs))
             row[benchmark], row[f"{benchmark}_low"], row[f"{benchmark}_high"] = (PERCENT * x for x in interval)
+            notes.setdefault((benchmark, basis(runs)), []).append(context.labels[model])
         rows.append(row)
     table = pd.DataFrame(rows)
     write_table(outputs.csv, table)
-    faces = read_table(training_set)
-    size = TrainingSize(len(faces), faces.label.nunique(), len(next(iter(scores.values()))))
-    write_text(outputs.html, _table2_page(table, context.benchmarks, size))
+    faces = [read_table(path).label for path in training_sets]
+    size = TrainingSize(
+        round(np.mean([len(labels) for labels in faces])),
+        round(np.mean([labels.nunique() for labels in faces])),
+        len(faces),
+        len(context.seeds),
+    )
+    write_text(outputs.html, _table2_page(table, context.benchmarks, size, _bases(notes, context)))
     text = pd.DataFrame({"model": table.label})
     for benchmark, label in context.benchmarks.items():
         text[label] = [
@@ -141,7 +136,16 @@ def write_table2(scores: dict[str, list[str]], context: ReportContext, training_
     write_text(outputs.tex, pages.latex(text))
 
 
-def _table2_page(table: pd.DataFrame, benchmarks: dict[str, str], size: TrainingSize) -> str:
+def _bases(notes: dict[tuple[str, str], list[str]], context: ReportContext) -> list[str]:
+    """What the intervals rest on, one sentence per benchmark and group of models."""
+    sentences = []
+    for (benchmark, tested), labels in notes.items():
+        names = "" if len(labels) == len(context.runs) else f" ({'; '.join(labels)})"
+        sentences.append(f"{context.benchmarks[benchmark]}{names}: {tested}.")
+    return sentences
+
+
+def _table2_page(table: pd.DataFrame, benchmarks: dict[str, str], size: TrainingSize, bases: list[str]) -> str:
     rows = []
     for _, row in table.iterrows():
         cells = [html.escape(row.label)]
@@ -150,23 +154,22 @@ def _table2_page(table: pd.DataFrame, benchmarks: dict[str, str], size: Training
             cells.append(f"{row[benchmark]:.2f} {interval}")
         rows.append(cells)
     printed = [[html.escape(model), *(f"{each:.2f}" for each in row)] for model, row in paper.TABLE_2.items()]
+    rounds = f", in each of {size.rounds} rounds" if size.rounds > 1 else ""
+    one_run = " Of one training, they cover the choice of the test people alone." * (size.runs == size.rounds == 1)
     return pages.page(
         "Table 2. Verification accuracy, percent",
         pages.paragraph(
-            f"Trained on {size.images:,} faces of {size.identities:,} identities with {size.seeds} "
-            f"seed{'s' * (size.seeds > 1)}. The paper trained on 3.8 million images of 85 thousand identities; results "
+            f"Trained on {size.images:,} faces of {size.identities:,} identities{rounds}, in {size.runs} "
+            f"run{'s' * (size.runs > 1)}. The paper trained on 3.8 million images of 85 thousand identities; results "
             "from a smaller training set are not comparable with its numbers.",
             "lead",
         ),
         pages.table(["model", *(html.escape(label) for label in benchmarks.values())], rows),
         pages.paragraph(
-            "Mean over seeds and folds; in gray, the 95% confidence interval from resampling "
-            + (
-                "seeds and pairs."
-                if size.seeds > 1
-                else "the pairs (one seed: without the variation between training runs)."
-            )
+            "Mean over pairs and runs; in gray, the 95% confidence interval. Its units are people and training runs: "
+            f"it says what other test people and another training would change.{one_run}"
         ),
+        pages.notes(bases),
         '<div class="apart"><h2>As printed in the paper, for reference only</h2>',
         pages.table(["model", *paper.TABLE_2_BENCHMARKS], printed),
         pages.notes(paper.TABLE_2_NOTES),
@@ -174,24 +177,26 @@ def _table2_page(table: pd.DataFrame, benchmarks: dict[str, str], size: Training
     )
 
 
-def write_verification_table(metrics: dict[str, list[str]], context: ReportContext, csv: str, html_page: str) -> None:
+def write_verification_table(
+    metrics: dict[str, dict[int, str]], context: ReportContext, csv: str, html_page: str
+) -> None:
     """All metrics of every model, seed and benchmark: k-fold accuracy, AUC, EER, TAR at FAR.
 
     Args:
-        metrics: model to the paths of its metrics (JSON), one per seed.
+        metrics: model to run to the path of its metrics (JSON).
         context: display names.
         csv, html_page: outputs.
     """
     rows = [
         {
             "model": model.removeprefix(METHOD_PREFIX),
-            "seed": int(Path(path).stem.removeprefix("seed")),
+            "seed": run,
             "benchmark": benchmark,
             "label": context.labels[model],
             **_verification_columns(found),
         }
         for model, paths in metrics.items()
-        for path in paths
+        for run, path in paths.items()
         for benchmark, found in read_metrics(path).items()
     ]
     table = pd.DataFrame(rows)
@@ -218,8 +223,11 @@ def write_verification_table(metrics: dict[str, list[str]], context: ReportConte
             pages.paragraph(f"{first.genuine:,} genuine and {first.impostor:,} impostor pairs in {first.folds} folds."),
             pages.table(["model", "seed", "accuracy ± std over folds, %", "AUC", "EER, %", *heads], cells),
         ]
-    note = "TAR in percent; a dash if there are fewer than 10 / FAR impostor pairs."
-    write_text(html_page, pages.page("All verification metrics", *parts, pages.notes([note])))
+    remarks = [
+        "Accuracy is the mean over pairs, each at its fold's threshold; std is the standard deviation over folds.",
+        "TAR in percent; a dash if there are fewer than 10 / FAR impostor pairs.",
+    ]
+    write_text(html_page, pages.page("All verification metrics", *parts, pages.notes(remarks)))
 
 
 def _verification_columns(found: VerificationMetrics) -> dict[str, Any]:

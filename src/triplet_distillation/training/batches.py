@@ -64,17 +64,24 @@ class BatchDataset(Dataset):
     def __getitem__(self, index: int) -> Batch:
         positions = self.sampler.batch(index)
         rows = self.faces.rows[positions]
-        changes = sampling.draw_augmentation(self.settings.augmentation, len(rows), self.seed, index)
+        changes = self._changes(index, len(rows))
         local = zip(rows[self.rank_slice], *(each[self.rank_slice] for each in changes))
         images = np.stack([augment(self.store.image(row), *each) for row, *each in local])
-        teacher = None
-        if self.teacher is not None:
-            teacher = torch.from_numpy(self.teacher[rows, changes.flipped.astype(int)].astype(np.float32))
-        return Batch(
-            torch.from_numpy(images).permute(0, 3, 1, 2),  # channels-last, as images are decoded
-            torch.from_numpy(self.faces.labels[positions].astype(np.int64)),
-            teacher,
-        )
+        labels, teacher = self.without_images(index)
+        return Batch(torch.from_numpy(images).permute(0, 3, 1, 2), labels, teacher)  # channels-last, as decoded
+
+    def without_images(self, index: int) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """``labels`` and ``teacher`` of a step's :class:`Batch`; no image is decoded."""
+        positions = self.sampler.batch(index)
+        labels = torch.from_numpy(self.faces.labels[positions].astype(np.int64))
+        if self.teacher is None:
+            return labels, None
+        flipped = self._changes(index, len(positions)).flipped.astype(int)
+        teacher = self.teacher[self.faces.rows[positions], flipped].astype(np.float32)
+        return labels, torch.from_numpy(teacher)
+
+    def _changes(self, index: int, size: int) -> sampling.Augmentation:
+        return sampling.draw_augmentation(self.settings.augmentation, size, self.seed, index)
 
 
 def augment(image: np.ndarray, flipped: bool, shift: np.ndarray, contrast: float, brightness: float) -> np.ndarray:

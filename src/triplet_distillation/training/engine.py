@@ -89,11 +89,10 @@ def train(network: Network, criterion: Loss, batches: BatchDataset, context: Tra
         Preempted: SIGTERM was received; the current step was completed and saved.
     """
     settings, device, dist = context.settings, context.device, context.dist
+    guards.check_memory(network, criterion, batches[0], device, PRECISIONS[context.execution.precision])
     state = build_state(network, criterion, context)
     history = load_checkpoint(state, context)
     iterations, start = settings.iterations, len(history)
-    if start < iterations:
-        guards.check_memory(network, criterion, batches[start], device)
     loader = DataLoader(
         batches,
         batch_size=None,

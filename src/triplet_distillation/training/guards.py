@@ -25,9 +25,10 @@ COLLAPSE_COSINE = 0.9999
 """Mean cosine of a batch's pairs above which all faces have the same embedding."""
 DIVERGENCE_FACTOR = 3.0
 """Factor by which a loss may exceed its initial value."""
-TRANSIENT = 2.2
+TRANSIENT = {"cpu": 2.2, "cuda": 1.3}
 """Peak memory of a step relative to the tensors saved for the backward pass: measured 1.5 to 2.1 on CPUs, with memory
 kept or not. The rest are gradients, workspaces of convolutions, and freed memory that is not reusable."""
+CPU = torch.device("cpu")
 CGROUPS = Path("/sys/fs/cgroup")
 
 
@@ -68,13 +69,18 @@ def check_history(history: list[dict]) -> None:
         log.warning("no triplet was active in the last %d steps: nothing is left to learn in this stage", PATIENCE)
 
 
-def check_memory(network: nn.Module, criterion: nn.Module, batch: Batch, device: torch.device) -> None:
+def check_memory(
+    network: nn.Module, criterion: nn.Module, batch: Batch, device: torch.device, precision: torch.dtype
+) -> None:
     """Estimate the memory that training will need, before its first step.
+
+    ``network`` and ``criterion`` are still on the CPU, without layers for several processes;
+    ``precision`` is the one in which the network computes.
 
     Raises:
         TrainingError: it is more than is free; the message has both numbers.
     """
-    needed, free = estimated_memory(network, criterion, batch), free_memory(device)
+    needed, free = estimated_memory(network, criterion, batch, device, precision), free_memory(device)
     log.info("memory: about %.2f GiB needed, %.2f GiB free", needed / 2**30, free / 2**30)
     if needed > free:
         raise TrainingError(
@@ -84,19 +90,27 @@ def check_memory(network: nn.Module, criterion: nn.Module, batch: Batch, device:
         )
 
 
-def estimated_memory(network: nn.Module, criterion: nn.Module, batch: Batch) -> int:
+def estimated_memory(
+    network: nn.Module,
+    criterion: nn.Module,
+    batch: Batch,
+    device: torch.device = CPU,
+    precision: torch.dtype = torch.float32,
+) -> int:
     """Bytes of weights, gradients and momentum, and of the tensors saved for the backward pass of ``batch``.
 
     The latter are measured on a copy with two and with four images, extrapolated linearly, and multiplied by
     :data:`TRANSIENT`.
     """
     parameters = sum(p.numel() * p.element_size() for p in [*network.parameters(), *criterion.parameters()])
-    two, four = (_saved_for_backward(network, criterion, batch, images) for images in (2, 4))
+    two, four = (_saved_for_backward(network, criterion, batch, images, precision) for images in (2, 4))
     saved = two + (four - two) // 2 * (len(batch.images) - 2)
-    return 3 * parameters + round(TRANSIENT * saved)
+    return 3 * parameters + round(TRANSIENT[device.type] * saved)
 
 
-def _saved_for_backward(network: nn.Module, criterion: nn.Module, batch: Batch, images: int) -> int:
+def _saved_for_backward(
+    network: nn.Module, criterion: nn.Module, batch: Batch, images: int, precision: torch.dtype
+) -> int:
     network, criterion = copy.deepcopy(network).cpu().train(), copy.deepcopy(criterion).cpu().train()
     parameters = {p.untyped_storage().data_ptr() for p in [*network.parameters(), *criterion.parameters()]}
     saved = {}
@@ -108,7 +122,8 @@ def _saved_for_backward(network: nn.Module, criterion: nn.Module, batch: Batch, 
 
     teacher = None if batch.teacher is None else batch.teacher[:images]
     with torch.random.fork_rng(devices=[]), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        embeddings = network(normalize_pixels(batch.images[:images]))
+        with torch.autocast("cpu", precision, enabled=precision != torch.float32):
+            embeddings = network(normalize_pixels(batch.images[:images])).float()
         loss, _ = criterion(embeddings, batch.labels[:images], teacher, torch.Generator().manual_seed(0))
     assert loss.ndim == 0  # keeps the graph alive until here, so that no storage reuses a counted address
     return sum(size for pointer, size in saved.items() if pointer not in parameters)
@@ -116,8 +131,9 @@ def _saved_for_backward(network: nn.Module, criterion: nn.Module, batch: Batch, 
 
 def free_memory(device: torch.device) -> int:
     """Free bytes on ``device``; on a CPU, within this process's cgroup limits (containers, clusters)."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+    if device.type == "cuda":  # what PyTorch holds without using it is free for this process
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + unused
     return min([psutil.virtual_memory().available, *_free_below_limits(_cgroups())])
 
 

@@ -86,7 +86,8 @@ def _digest(job: TrainingJob) -> str:
         "execution": dataclasses.asdict(job.execution),
         "study": job.study,
     }
-    files = [job.training_set, job.initial, job.margins, job.teacher.embeddings if job.teacher else None]
+    teacher = job.teacher.embeddings if job.teacher else None
+    files = [job.training_set, job.initial, job.margins, job.matched_margin, teacher]
     return digest(
         {
             "settings": _without(settings, NON_DIGEST_KEYS),
@@ -100,7 +101,10 @@ def _digest(job: TrainingJob) -> str:
 
 def _loss_context(job: TrainingJob, num_identities: int, embedding_size: int) -> LossContext:
     calibrated = read_json(job.margins) if job.margins else {}
-    return LossContext(num_identities, embedding_size, calibrated.get("min_margin"), calibrated.get("max_margin"))
+    matched = read_json(job.matched_margin)["margin"] if job.matched_margin else None
+    return LossContext(
+        num_identities, embedding_size, calibrated.get("min_margin"), calibrated.get("max_margin"), matched
+    )
 
 
 def _check_teacher(teacher: TeacherFiles, store: str) -> None:

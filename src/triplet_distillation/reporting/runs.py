@@ -1,0 +1,79 @@
+"""The runs of a study as the statistics take them: per model, benchmark and metric."""
+
+import numpy as np
+import pandas as pd
+
+from triplet_distillation.evaluation import significance
+from triplet_distillation.evaluation.significance import Estimate, Pairs, Run
+from triplet_distillation.files import read_table
+from triplet_distillation.reporting.context import ReportContext
+
+METRICS = {
+    "accuracy": lambda table: significance.accuracy(table.correct.to_numpy()),
+    "AUC": lambda table: significance.auc(table.score.to_numpy(), table.same.to_numpy()),
+}
+"""Metric to a function from a benchmark's scores to its value and the influence of every pair."""
+
+
+class Evaluations:
+    """The scores of every model in every run.
+
+    Args:
+        scores: model to run to the path of its scores.
+        training_sets: paths of the training sets, one per round.
+        context: which runs belong together.
+    """
+
+    def __init__(self, scores: dict[str, dict[int, str]], training_sets: list[str], context: ReportContext):
+        self.context = context
+        self._tables = {
+            (model, run, benchmark): table
+            for model, paths in scores.items()
+            for run, path in paths.items()
+            for benchmark, table in read_table(path).groupby("benchmark")
+        }
+        self._trained = [read_table(path).label.nunique() for path in training_sets]
+
+    def table(self, model: str, benchmark: str, run: int) -> pd.DataFrame:
+        """Scores of one run: ``a, b, same, fold, score, correct, identity_a, identity_b``."""
+        return self._tables[model, run, benchmark]
+
+    def runs(self, model: str, benchmark: str, metric: str) -> list[Run]:
+        """A metric of every run of a model."""
+        return [self._run(model, benchmark, metric, run) for run in self.context.own_runs(model)]
+
+    def differences(self, a: str, b: str, benchmark: str, metric: str) -> list[Run]:
+        """A's metric minus B's in every run in which at least one of them is another model."""
+        compared = dict.fromkeys(zip(self.context.runs[a], self.context.runs[b]))
+        return [
+            self._run(a, benchmark, metric, run_a).minus(self._run(b, benchmark, metric, run_b))
+            for run_a, run_b in compared
+        ]
+
+    def rates(self, model: str, benchmark: str, fars: np.ndarray) -> list[Estimate]:
+        """The true accept rate at each of ``fars``, over all runs of a model."""
+        found = []
+        for run in self.context.own_runs(model):
+            table = self.table(model, benchmark, run)
+            rates, influences = significance.true_accept_rates(table.score.to_numpy(), table.same.to_numpy(), fars)
+            found.append([self._as_run(table, benchmark, run, *each) for each in zip(rates, influences)])
+        return [significance.estimate(list(runs)) for runs in zip(*found)]
+
+    def _run(self, model: str, benchmark: str, metric: str, run: int) -> Run:
+        table = self.table(model, benchmark, run)
+        return self._as_run(table, benchmark, run, *METRICS[metric](table))
+
+    def _as_run(self, table: pd.DataFrame, benchmark: str, run: int, value: float, influence: np.ndarray) -> Run:
+        number = self.context.rounds[benchmark][self.context.seeds.index(run)]
+        pairs = Pairs(table.same.to_numpy(), table.identity_a.to_numpy(), table.identity_b.to_numpy())
+        return Run(number, float(value), influence, pairs, pairs.num_identities / self._trained[number])
+
+
+def basis(runs: list[Run]) -> str:
+    """What an interval rests on: ``12 people in 5 runs``, ``4 rounds of 10 people``."""
+    rounds, tested = len({run.round for run in runs}), sorted({run.pairs.num_identities for run in runs})
+    number = f"{tested[0]:,}" if len(tested) == 1 else f"{tested[0]:,} to {tested[-1]:,}"
+    if rounds > 1:
+        each = f", {len(runs) // rounds} runs each" if len(runs) > rounds else ""
+        return f"{rounds} rounds of {number} people{each}"
+    return f"{number} people in {len(runs)} run{'s' * (len(runs) > 1)}"

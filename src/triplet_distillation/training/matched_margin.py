@@ -1,0 +1,39 @@
+"""The control of a distillation: one fixed margin, as large as the distilled ones are on average."""
+
+import numpy as np
+import torch
+
+from triplet_distillation import registry
+from triplet_distillation.files import read_json, read_table, write_json
+from triplet_distillation.logs import summary
+from triplet_distillation.losses import LossContext
+from triplet_distillation.settings import DistillationMargins
+from triplet_distillation.training import sampling
+from triplet_distillation.training.batches import BatchDataset, TrainingFaces
+
+
+def write_matched_margin(distillation: DistillationMargins, output: str) -> None:
+    """Write the mean of F(d) over all triplets of the batches that a distillation will be trained on.
+
+    F(d) depends on the teacher, the batches and the seed alone, not on the student, so it is known before training.
+
+    Args:
+        output: JSON, ``margin`` and the numbers of ``triplets`` and ``steps``.
+    """
+    table = read_table(distillation.training_set)
+    labels, settings = table.label.to_numpy(), distillation.training
+    faces = TrainingFaces(distillation.store, table.row.to_numpy(), labels, distillation.teacher_embeddings)
+    sampler = sampling.create_sampler(settings.sampling, labels, distillation.seed)
+    batches = BatchDataset(faces, sampler, settings, distillation.seed)
+    calibrated = read_json(distillation.margins)
+    context = LossContext(int(labels.max()) + 1, 0, calibrated["min_margin"], calibrated["max_margin"])
+    criterion = registry.load("losses", distillation.loss)(context, **distillation.loss_settings)
+    sums, counts = [], []
+    with torch.inference_mode():
+        for step in range(settings.iterations):
+            margins = criterion.teacher_margins(*batches.without_images(step)).double()
+            sums.append(float(margins.sum()))
+            counts.append(len(margins))
+    margin = float(np.sum(sums) / np.sum(counts))
+    write_json(output, {"margin": margin, "triplets": int(np.sum(counts)), "steps": settings.iterations})
+    summary(f"mean margin of {distillation.loss}, seed {distillation.seed}: {margin:.3f}")

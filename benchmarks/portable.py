@@ -70,6 +70,7 @@ def write_study(folder: Path, quick: bool) -> None:
             entry["network"] = f"small_{role}"
     study = {
         "study": "portable",
+        "seeds": [0],
         "datasets": {"orl": None, "few": {"source": "folder", "path": str(folder / "images")}},
         "training_data": {"dataset": "few"},
         "benchmarks": {
@@ -84,10 +85,10 @@ def write_study(folder: Path, quick: bool) -> None:
             "triplet_0.3": None,
             "triplet_0.4": None,
             "triplet_0.5": None,
+            "triplet_matched": None,
             "triplet_distillation": {"distance": "angular"},
             **({} if quick else {"euclidean": {"loss": "triplet_distillation", "distance": "euclidean"}}),
         },
-        "evaluation": {"resamples": 200},
     }
     (folder / "study.yaml").write_text(yaml.safe_dump(study))
     (folder / "native.yaml").write_text(yaml.safe_dump({"execution": {"portable": False}}))

@@ -36,7 +36,9 @@ def read_study(folder: Path) -> Evaluations:
         benchmarks={name: name for name in benchmarks},
         seeds=seeds,
         runs=dict.fromkeys(paths, seeds),
-        rounds={name: [0] * len(seeds) for name in benchmarks},
+        weights=dict.fromkeys(paths, seeds),
+        rounds=[0] * len(seeds),
+        test_groups={name: [0] * len(seeds) for name in benchmarks},
     )
     return Evaluations(paths, [str(folder / "split/round0/training_set.parquet")], context)
 

@@ -142,7 +142,7 @@ def simulate(design: Design, random: np.random.Generator) -> list[list[Run]]:
         for model, its_latents in enumerate(latents):
             for latent in its_latents:
                 scores = np.where(pairs.same, latent, -latent)
-                found[model].append(Run(number, *metric(scores, pairs.same), pairs, share))
+                found[model].append(Run(number, *metric(scores, pairs.same), pairs, share, number))
     return found
 
 

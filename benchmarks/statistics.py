@@ -5,8 +5,8 @@ The functions of ``evaluation/significance.py`` judge studies whose truth is kno
 - coverage: the share of 95% intervals that contain the true difference of two models, in accuracy, AUC and TAR, with
   a fixed test set, with rounds that test other people, and with several runs per round; for each source of
   variance that can dominate. Likewise for one model's accuracy near 99%;
-- false verdicts without a true difference: of one comparison, and of each and of any comparison in a family of three
-  that is corrected by Holm's method;
+- false verdicts without a true difference: of one comparison, and of each and of any comparison in a family of three, or
+  nine, that is corrected by Holm's method;
 - power at two effect sizes, on a fixed test set.
 
 Where the composition of the training set dominates, no estimator sees all of the variance (Bengio and
@@ -65,6 +65,9 @@ def no_difference(quick: bool) -> dict[str, Design]:
         for people, genuine, rounds, runs in wanted(BOTH):
             label = f"both, {people} people, {rounds} rounds x {runs} runs, {name}"
             found[label] = Design(people, genuine, runs, sources, rounds, MODELS)
+    for runs in (5,) if quick else (3, 4, 5, 8):
+        label = f"nine claims, 40 people, {runs} runs, run"
+        found[label] = Design(40, 10, runs, DOMINANT["run"], models=10)
     return found | other_metrics(quick)
 
 

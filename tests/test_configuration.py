@@ -187,10 +187,10 @@ def test_control_without_its_distillation_is_rejected(changes, expected):
 def test_first_claim_is_distillation_against_its_control_and_every_method_meets_the_student():
     claims = configuration.claims(DEFAULT["methods"])
     assert claims[0] == ("triplet_distillation", "triplet_matched")
-    assert {b for a, b in claims if a == "triplet_distillation"} == {*DEFAULT["methods"], "student"} - {
+    assert {b for a, b in claims if a == "triplet_distillation"} == {*DEFAULT["methods"], None} - {
         "triplet_distillation"
     }
-    assert [a for a, b in claims if b == "student"] == list(DEFAULT["methods"])
+    assert [a for a, b in claims if b is None] == list(DEFAULT["methods"])
     assert len(claims) == len(set(claims)) == 9
     fixed = {name: method for name, method in DEFAULT["methods"].items() if "margin" in method and name[-1].isdigit()}
     assert ("triplet_0.5", "triplet_0.3") in configuration.claims(fixed)
@@ -202,6 +202,9 @@ def test_first_claim_is_distillation_against_its_control_and_every_method_meets_
         ("rounds", 2, "5 seeds cannot be divided evenly among 2 rounds"),
         ("rounds", 0, "rounds"),
         ("methods/triplet_0.3/margin", "matchd", "methods.triplet_0.3.margin"),
+        ("student/method", {"loss": "triplet", "margin": "matched"}, "student.method: triplet requires a distill"),
+        ("teacher/method", {"loss": "triplet_distillation"}, "teacher.method: triplet_distillation requires teacher"),
+        ("methods/triplet_0.3/label", "+ triplet distillation", "occurs more than once"),
     ],
 )
 def test_rounds_and_margins_are_checked(path, value, expected):

@@ -203,6 +203,8 @@ def _check_names(config: dict, schema: dict) -> list[str]:
         )
     if not problems:
         problems += _check_controls(config["methods"])
+        problems += _check_first_stage(config)
+        problems += _check_labels(config)
     problems += _check_rounds(config)
     for index, name in enumerate(config["profile"]["networks"]):
         problems += _check_reference(f"profile.networks.{index}", name, config["networks"])
@@ -235,6 +237,26 @@ def _check_controls(methods: dict) -> list[str]:
     return problems
 
 
+def _check_first_stage(config: dict) -> list[str]:
+    """Teacher and student start from nothing, so their losses can require nothing."""
+    problems = []
+    for role in ("teacher", "student"):
+        method = config[role]["method"]
+        required = [*required_inputs(method), *(["a distillation's mean margin"] if is_control(method) else [])]
+        if required:
+            names = " and ".join(required)
+            problems.append(f"{role}.method: {method['loss']} requires {names}, which only methods get: use arcface")
+    return problems
+
+
+def _check_labels(config: dict) -> list[str]:
+    """Models with the same label could not be told apart in a table."""
+    labels = [config[role]["label"] for role in ("teacher", "student") if "label" in config[role]]
+    labels += [method.get("label", name) for name, method in config["methods"].items()]
+    repeated = sorted({label for label in labels if labels.count(label) > 1})
+    return [f"methods: the label {label!r} occurs more than once" for label in repeated]
+
+
 CONTROLLED = ("distance", "mining", "num_triplets", "training")
 """Settings in which a control and its distillation must agree."""
 
@@ -250,6 +272,13 @@ def _check_rounds(config: dict) -> list[str]:
     problems = []
     if runs % rounds:
         problems.append(f"rounds: {runs} seeds cannot be divided evenly among {rounds} rounds: change seeds or rounds")
+    for name, benchmark in config["benchmarks"].items():
+        folds = benchmark.get("published", {}).get("folds", [])
+        if rounds > 1 and folds and len(folds) < 2 * rounds:
+            problems.append(
+                f"benchmarks.{name}.published.folds: {rounds} rounds need at least {2 * rounds} folds, two for each, "
+                f"but only {len(folds)} are listed"
+            )
     trained_on = config["training_data"]["dataset"]
     if rounds > 1 and all(benchmark["dataset"] != trained_on for benchmark in config["benchmarks"].values()):
         problems.append(f"rounds: no benchmark is on the training data {trained_on!r}, so nobody takes turns: use 1")
@@ -373,20 +402,20 @@ def matched_method(name: str, methods: dict) -> str:
     return methods[name].get("matches") or next(distilled)
 
 
-def claims(methods: dict) -> list[tuple[str, str]]:
-    """Which methods are compared: (A, B) stands for the claim "A beats B".
+def claims(methods: dict) -> list[tuple[str, str | None]]:
+    """Which methods are compared: (A, B) stands for the claim "A beats B"; None is the student, where all start.
 
     First every distillation with its control, then with every other method; where nothing is
-    distilled, every method with every earlier one. At last, every method with ``student``, where all start.
+    distilled, every method with every earlier one. At last, every method with the student.
     """
     distilled = [name for name, method in methods.items() if "teacher_embeddings" in required_inputs(method)]
     controls = [(matched_method(name, methods), name) for name, method in methods.items() if is_control(method)]
-    pairs = []
+    pairs: list[tuple[str, str | None]] = []
     for a, b in itertools.combinations(reversed(methods), 2):
         first, second = (b, a) if b in distilled and a not in distilled else (a, b)
         if first in distilled or not distilled:
             pairs.append((first, second))
-    return list(dict.fromkeys([*controls, *pairs, *((name, "student") for name in methods)]))
+    return list(dict.fromkeys([*controls, *pairs, *((name, None) for name in methods)]))
 
 
 def loss_settings(method: dict) -> dict:

@@ -35,7 +35,7 @@ def make_scores(random, pairs=150, digits=1):
 def make_run(value=0.0, influence=(0.0, 0.0), number=0, share=0.1):
     """A run on two pairs of four people."""
     pairs = Pairs(np.array([False, False]), np.array([5, 7]), np.array([6, 8]))
-    return Run(number, value, np.array(influence), pairs, share)
+    return Run(number, value, np.array(influence), pairs, share, number)
 
 
 def chain(people):
@@ -53,7 +53,7 @@ def test_difference_of_two_models():
     difference = first.minus(second)
     assert difference.value == pytest.approx(0.2)
     assert difference.influence == pytest.approx([0.2, -0.2])
-    assert (difference.round, difference.test_share, difference.pairs) == (4, 0.1, first.pairs)
+    assert (difference.round, difference.left_out, difference.pairs) == (4, 0.1, first.pairs)
 
 
 def test_accuracy_by_hand():
@@ -170,7 +170,7 @@ def test_degrees_of_freedom_are_those_of_the_larger_variance():
     assert significance.estimate(runs).freedom == pytest.approx(2)
     same_value = [make_run(0.1, (0.1, -0.1)) for _ in range(3)]
     assert significance.estimate(same_value).freedom == pytest.approx(3)
-    assert significance.estimate([make_run(0.1) for _ in range(3)]).freedom == 2
+    assert significance.estimate([make_run(0.1) for _ in range(3)]).freedom == 3
     between = [make_run(value, (0.05, -0.05)) for value in (0.1, 0.2, 0.4)]
     assert 2 < significance.estimate(between).freedom < 5
 
@@ -197,18 +197,22 @@ def test_a_person_counts_for_few_observations_near_1():
 
 
 @pytest.mark.parametrize("correct", [0, 40])
-def test_rate_without_variance_counts_the_people(correct):
+def test_rate_without_variance_is_no_certainty(correct):
     found = significance.rate_interval(Estimate(correct / 40, 0.0, MANY, 40))
-    wilson = binomtest(correct, 40).proportion_ci(method="wilson")
+    count = significance.OBSERVATIONS
+    wilson = binomtest(count * correct, count * 40).proportion_ci(method="wilson")
     assert found == pytest.approx((correct / 40, wilson.low, wilson.high), abs=1e-7)
 
 
 @pytest.mark.parametrize("runs", [1, 3])
-def test_all_correct_is_no_certainty(runs):
+def test_interval_does_not_jump_at_exactly_1(runs):
+    """More runs without an error give no wider interval, and one error among many pairs hardly another one."""
     value, influence = significance.accuracy(np.ones(39, bool))
-    found = significance.rate_interval(significance.estimate([Run(0, value, influence, chain(40), 0.1)] * runs))
-    quantile = t.ppf(0.975, 39 if runs == 1 else runs - 1)
-    assert found == pytest.approx((1, 1 / (1 + quantile**2 / 40), 1))
+    found = significance.rate_interval(significance.estimate([Run(0, value, influence, chain(40), 0.1, 0)] * runs))
+    quantile = t.ppf(0.975, 39)
+    assert found == pytest.approx((1, 1 / (1 + quantile**2 / (40 * significance.OBSERVATIONS)), 1))
+    almost = significance.rate_interval(Estimate(1 - 1e-9, 1e-18, 39, 40))
+    assert almost.low == pytest.approx(found.low)
 
 
 def test_rate_interval_stays_within_0_and_1_and_contains_the_rate():
@@ -256,7 +260,10 @@ def test_holm_of_small_families(p, expected):
 def test_which_runs_give_no_verdict():
     def runs(rounds, people):
         pairs = chain(people)
-        return [Run(number, 0.1, np.zeros(len(pairs.same)), pairs, 0.1) for number in rounds]
+        return [
+            Run(number, 0.1 * index, np.zeros(len(pairs.same)), pairs, 0.1, number)
+            for index, number in enumerate(rounds)
+        ]
 
     assert significance.reason_for_no_verdict(runs([0], 40)) == "1 run"
     assert significance.reason_for_no_verdict(runs([0, 0], 40)) == "2 runs"
@@ -265,6 +272,7 @@ def test_which_runs_give_no_verdict():
     assert significance.reason_for_no_verdict(runs([0, 0, 0], 9)) == "9 people"
     assert significance.reason_for_no_verdict(runs([0, 0, 0], 10)) == ""
     assert significance.reason_for_no_verdict(runs([0, 1, 2], 4)) == ""
+    assert significance.reason_for_no_verdict(3 * runs([0], 40)) == "no run differs"
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Tables and findings from scores that were made by hand."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,7 +21,8 @@ def make_context(seeds: int, rounds: int = 1, shared: bool = True) -> ReportCont
     first = [seed % rounds for seed in own] if shared else own
     models = {"teacher": first, "student": own, **dict.fromkeys(METHODS, own)}
     names = {"teacher": "Teacher", "student": "Student", "students/a": "+ A", "students/b": "+ B"}
-    return ReportContext(names, {"bench": "Bench"}, own, models, {"bench": [seed % rounds for seed in own]})
+    turns = [seed % rounds for seed in own]
+    return ReportContext(names, {"bench": "Bench"}, own, models, models, turns, {"bench": turns})
 
 
 def make_evaluations(folder, context: ReportContext, quality: dict[str, float], identical: bool = False) -> Evaluations:
@@ -27,7 +30,7 @@ def make_evaluations(folder, context: ReportContext, quality: dict[str, float], 
     scores = {}
     for model, runs in context.runs.items():
         for run in dict.fromkeys(runs):
-            number = context.rounds["bench"][run]
+            number = context.test_groups["bench"][run]
             pairs = np.random.default_rng(number)
             same = np.arange(200) % 2 == 0
             first = pairs.integers(0, PEOPLE, 200)
@@ -41,9 +44,10 @@ def make_evaluations(folder, context: ReportContext, quality: dict[str, float], 
             write_table(path, table)
             scores.setdefault(model, {})[run] = str(path)
     sets = []
-    for number in range(len(set(context.rounds["bench"]))):
+    for number in range(len(set(context.rounds))):
         sets.append(str(folder / f"training{number}.parquet"))
-        write_table(sets[-1], pd.DataFrame({"row": range(80), "label": np.arange(80) // 2}))
+        rows = np.setdiff1d(np.arange(80), np.arange(20) + 20 * number if len(set(context.rounds)) > 1 else [])
+        write_table(sets[-1], pd.DataFrame({"row": rows, "label": np.arange(len(rows)) // 2}))
     return Evaluations(scores, sets, context)
 
 
@@ -92,12 +96,11 @@ def test_few_runs_give_no_verdict_and_no_interval(tmp_path, seeds, reason):
     assert found.difference.notna().all()
 
 
-def test_identical_models_are_undecided(tmp_path):
+def test_identical_models_give_no_verdict(tmp_path):
     evaluations = make_evaluations(tmp_path, make_context(seeds=4), {}, identical=True)
     found = findings.compare_models(evaluations, [("students/a", "students/b")])
     assert (found.difference == 0).all()
-    assert (found.p == 1).all()
-    assert set(found.verdict) == {"undecided"}
+    assert set(found.verdict) == {"no verdict: no run differs"}
 
 
 def test_rounds_are_the_units_where_people_take_turns(tmp_path):
@@ -110,7 +113,7 @@ def test_rounds_are_the_units_where_people_take_turns(tmp_path):
     means = (values[:4] + values[4:]) / 2
     assert found.mean == pytest.approx(values.mean())
     assert found.freedom == 3
-    assert found.variance == pytest.approx(means.var(ddof=1) * (1 / 4 + 20 / 40))
+    assert found.variance == pytest.approx(means.var(ddof=1) * (1 / 4 + 20 / 60))
     assert len(evaluations.runs("teacher", "bench", "accuracy")) == 4
 
 
@@ -125,3 +128,29 @@ def test_second_stage_without_active_triplets_triggers_a_warning(tmp_path, activ
         any(sentence.startswith("Warning: triplet had almost nothing to learn") for sentence in sentences)
         == expect_warning
     )
+
+
+def test_runs_of_a_round_are_averaged_where_all_are_tested_on_the_same_people(tmp_path):
+    """They share a training set and perhaps a teacher, so there are as many observations as rounds."""
+    context = make_context(seeds=8, rounds=4)
+    context = dataclasses.replace(context, test_groups={"bench": [0] * 8})
+    runs = make_evaluations(tmp_path, context, {"students/a": 0.6}).differences(
+        "students/a", "student", "bench", "accuracy"
+    )
+    assert basis(runs) == "20 people in 4 rounds, 2 runs each"
+    found = significance.observations(runs)
+    values = np.array([run.value for run in runs])
+    means = (values[:4] + values[4:]) / 2
+    assert found.number == 4
+    assert found.variance == pytest.approx(means.var(ddof=1) * (1 / 4 + 20 / 60))
+    assert significance.estimate(runs).variance > found.variance
+
+
+def test_the_same_weights_tested_on_the_same_pairs_are_one_run(tmp_path):
+    context = make_context(seeds=4)
+    imported = dataclasses.replace(
+        context, weights=context.weights | {"teacher": [0] * 4}, runs=context.runs | {"teacher": [0, 1, 2, 3]}
+    )
+    evaluations = make_evaluations(tmp_path, imported, {})
+    assert len(evaluations.runs("teacher", "bench", "accuracy")) == 1
+    assert len(evaluations.runs("student", "bench", "accuracy")) == 4

@@ -76,7 +76,7 @@ FIXED_MARGINS = {
     if "margin" in method and not configuration.is_control(method)
 }
 CLAIMS = [
-    tuple(name if name == "student" else f"students/{name}" for name in claim)
+    tuple("student" if name is None else f"students/{name}" for name in claim)
     for claim in configuration.claims(study["methods"])
 ]
 # Jobs that measure time take all cores of this machine, so that nothing runs at the same time.
@@ -159,13 +159,22 @@ PAIRS = {
     for benchmark in BENCHMARKS
     for number in (ROUNDS if benchmark in BENCHMARKS_ON_TRAINING_DATA else [0])
 }
+# The pairs that the models of every round are tested on.
+TESTED_IN_ROUND = {
+    (benchmark, number): pairs_of(benchmark, SEEDS[number]) for benchmark in BENCHMARKS for number in ROUNDS
+}
 # What every table and figure needs: names, and for every run (seed) which evaluation of a model belongs to it.
 REPORT_CONTEXT = {
     "labels": LABELS,
     "benchmarks": BENCHMARKS,
     "seeds": SEEDS,
     "runs": {model: [evaluated_seed(model, seed) for seed in SEEDS] for model in MODELS},
-    "rounds": {benchmark: [round_on(benchmark, seed) for seed in SEEDS] for benchmark in BENCHMARKS},
+    "weights": {
+        model: [first_stage_seed(model, seed) if model in ("teacher", "student") else seed for seed in SEEDS]
+        for model in MODELS
+    },
+    "rounds": [round_of(seed) for seed in SEEDS],
+    "test_groups": {benchmark: [round_on(benchmark, seed) for seed in SEEDS] for benchmark in BENCHMARKS},
 }
 
 

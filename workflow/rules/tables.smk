@@ -95,8 +95,8 @@ use rule template as make_quality_table with:
         origins=expand("<results>/faces/{dataset}/origin.json", dataset=study["datasets"]),
         training_store=TRAINING_STORE,
         training_sets=TRAINING_SETS,
-        benchmark_stores=[benchmark_store(benchmark) for benchmark, _ in PAIRS],
-        pairs=list(PAIRS.values()),
+        benchmark_stores=[benchmark_store(benchmark) for benchmark, _ in TESTED_IN_ROUND],
+        pairs=list(TESTED_IN_ROUND.values()),
     output:
         csv="<results>/faces/quality.csv",
         html=report(
@@ -113,5 +113,5 @@ use rule template as make_quality_table with:
     params:
         script="make_quality_table.py",
         datasets=list(study["datasets"]),
-        benchmarks=[(BENCHMARKS[benchmark], number) for benchmark, number in PAIRS],
+        benchmarks=[(BENCHMARKS[benchmark], number) for benchmark, number in TESTED_IN_ROUND],
         code=code("make_quality_table.py"),

@@ -5,8 +5,8 @@ neither pairs nor photographs are resampled or counted here. A metric of one run
 *influence* per pair: how much the pair moves the number, zero in the sum. The people's variance is the sum of
 products of the influences of all pairs that share a person (dyadic clustering: Aronow, Samii and Assenova 2015).
 
-- Runs tested on the same people: variance between runs, divided by their number, plus the people's variance of the
-  mean over runs; Student's t with Satterthwaite's degrees of freedom.
+- Runs tested on the same people: variance between runs (or rounds, if they have other training sets), divided by their
+  number, plus the people's variance of the mean over runs; Student's t with Satterthwaite's degrees of freedom.
 - Rounds, in each of which other people are tested: the rounds' means are the observations, with the correction
   for overlapping training sets (Nadeau and Bengio 2003).
 
@@ -46,15 +46,17 @@ class Pairs(NamedTuple):
 class Run(NamedTuple):
     """A metric of one run, or the difference of that between two models.
 
-    ``round``: runs of the same round were tested on the same pairs; ``value``; ``influence`` [pairs], zero in the sum;
-    ``pairs``; ``test_share``: number of test people relative to that of the people trained on.
+    ``round``: runs of the same round have the same training set; ``value``; ``influence`` [pairs], zero in the sum;
+    ``pairs``; ``left_out``: size of what the round leaves out of training, relative to its training set;
+    ``test_group``: runs with the same number were tested on the same pairs (all, unless rounds test other people).
     """
 
     round: int
     value: float
     influence: np.ndarray
     pairs: Pairs
-    test_share: float
+    left_out: float
+    test_group: int
 
     def minus(self, other: "Run") -> "Run":
         """The difference between two models in the same run."""
@@ -141,29 +143,44 @@ def identity_variance(influence: np.ndarray, pairs: Pairs) -> float:
 
 
 def estimate(runs: list[Run]) -> Estimate:
-    """Mean over runs with its variance: by people and runs, or by rounds if the runs have tested different people."""
-    rounds = sorted({run.round for run in runs})
-    if len(rounds) > 1:
-        means = np.array([np.mean([run.value for run in runs if run.round == number]) for number in rounds])
-        share = float(np.mean([run.test_share for run in runs]))
-        tested = sum({run.round: run.pairs.num_identities for run in runs}.values())
-        variance = _variance(means) * (1 / len(rounds) + share)
-        return Estimate(float(means.mean()), variance, len(rounds) - 1, tested)
-    values = np.array([run.value for run in runs])
-    tested = runs[0].pairs.num_identities
+    """Mean over runs with its variance: by people and runs, or by rounds if the runs have tested different people.
+
+    Runs of a round share a training set, and perhaps a teacher, so that rounds are averaged first.
+    """
+    observed = observations(runs)
+    tested = sum({run.test_group: run.pairs.num_identities for run in runs}.values())
+    if len({run.test_group for run in runs}) > 1:
+        return Estimate(observed.mean, observed.variance, observed.number - 1, tested)
     of_identities = identity_variance(np.mean([run.influence for run in runs], axis=0), runs[0].pairs)
-    if len(runs) == 1:
-        return Estimate(float(values[0]), of_identities, tested - 1, tested)
-    of_runs = _variance(values) / len(runs)
-    variance = of_runs + of_identities
-    parts = of_runs**2 / (len(runs) - 1) + of_identities**2 / max(1, tested - 1)
-    freedom = variance**2 / parts if parts else len(runs) - 1
-    return Estimate(float(values.mean()), variance, freedom, tested)
+    variance = observed.variance + of_identities
+    parts = of_identities**2 / max(1, tested - 1)
+    if observed.number > 1:
+        parts += observed.variance**2 / (observed.number - 1)
+    return Estimate(observed.mean, variance, variance**2 / parts if parts else tested - 1, tested)
+
+
+class Observations(NamedTuple):
+    """Mean of ``number`` runs (or rounds, if there are several), and the ``variance`` of that mean between them."""
+
+    mean: float
+    number: int
+    variance: float
+
+
+def observations(runs: list[Run]) -> Observations:
+    """Runs, or the means of rounds, with Nadeau and Bengio's correction."""
+    rounds = sorted({run.round for run in runs})
+    if len(rounds) == 1:
+        values, correction = np.array([run.value for run in runs]), 0.0
+    else:
+        values = np.array([np.mean([run.value for run in runs if run.round == number]) for number in rounds])
+        correction = float(np.mean([run.left_out for run in runs]))
+    return Observations(float(values.mean()), len(values), _variance(values) * (1 / len(values) + correction))
 
 
 def _variance(values: np.ndarray) -> float:
     """Variance of a sample; exactly 0 for equal values, of which rounding would make a certainty."""
-    return float(values.var(ddof=1)) if np.ptp(values) > 1e-12 else 0.0
+    return float(values.var(ddof=1)) if len(values) > 1 and np.ptp(values) > 1e-12 else 0.0
 
 
 def interval(found: Estimate) -> Interval:
@@ -177,13 +194,13 @@ def rate_interval(found: Estimate) -> Interval:
     observations as give the estimated variance (Fogliato, Patil and Perona 2023).
 
     That variance is too small where nobody was drawn who is often mistaken, so it is not taken for more than
-    :data:`OBSERVATIONS` per person. A rate of exactly 0 or 1 has none: then each person is one observation.
+    :data:`OBSERVATIONS` per person; nor for a rate of exactly 0 or 1, which has no variance.
     """
     rate = found.mean
     spread = rate * (1 - rate)
-    count = found.num_identities
+    count = OBSERVATIONS * found.num_identities
     if spread and found.variance:
-        count = min(spread / found.variance, OBSERVATIONS * found.num_identities)
+        count = min(spread / found.variance, count)
     z = _quantile(1 - LEVEL / 2, found.freedom)
     center = (rate + z**2 / (2 * count)) / (1 + z**2 / count)
     half = z * (spread / count + z**2 / (4 * count**2)) ** 0.5 / (1 + z**2 / count)
@@ -219,12 +236,13 @@ def holm(p: np.ndarray) -> np.ndarray:
 
 def reason_for_no_verdict(runs: list[Run]) -> str:
     """Why these runs cannot support a claim, however large the difference; empty if they can."""
-    rounds = len({run.round for run in runs})
-    observed, unit = (rounds, "round") if rounds > 1 else (len(runs), "run")
+    observed, found = observations(runs).number, estimate(runs)
+    unit = "round" if len({run.round for run in runs}) > 1 else "run"
     if observed < MIN_RUNS:
         return f"{observed} {unit}{'s' * (observed > 1)}"
-    tested = min(run.pairs.num_identities for run in runs)
-    return f"{tested} people" if rounds == 1 and tested < MIN_IDENTITIES else ""
+    if found.num_identities < MIN_IDENTITIES:
+        return f"{found.num_identities} people"
+    return "" if found.variance else f"no {unit} differs"
 
 
 def verdict(difference: float, corrected_p: float) -> str:

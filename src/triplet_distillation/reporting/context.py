@@ -16,14 +16,18 @@ class ReportContext:
         benchmarks: benchmark to display name.
         seeds: of the study's runs.
         runs: model to the evaluated run (a seed) that belongs to each of ``seeds``; runs may share a teacher.
-        rounds: benchmark to the round of each of ``seeds``: runs of one round are tested on the same people.
+        weights: model to the seed with which the weights of each of ``seeds`` were trained (or imported).
+        rounds: the round of each of ``seeds``: runs of one round have the same training set.
+        test_groups: benchmark to a number for each of ``seeds``; runs with the same one are tested on the same pairs.
     """
 
     labels: dict[str, str]
     benchmarks: dict[str, str]
     seeds: list[int]
     runs: dict[str, list[int]]
-    rounds: dict[str, list[int]]
+    weights: dict[str, list[int]]
+    rounds: list[int]
+    test_groups: dict[str, list[int]]
 
     def own_runs(self, model: str) -> list[int]:
         """The runs in which a model was evaluated."""

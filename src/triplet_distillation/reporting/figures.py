@@ -85,11 +85,11 @@ def plot_roc(evaluations: Evaluations, output: str) -> None:
 
 
 def _resolved_rates(evaluations: Evaluations, benchmark: str) -> np.ndarray:
-    """False accept rates from 10 accepted impostor pairs of one run to 1."""
+    """False accept rates from 10 accepted impostor pairs of one run to one half; at 1, everything is accepted."""
     model = next(iter(evaluations.context.runs))
     tables = [evaluations.table(model, benchmark, run) for run in evaluations.context.own_runs(model)]
     impostors = min(int((~table.same).sum()) for table in tables)
-    return np.geomspace(min(1.0, 10 / impostors), 1, ROC_POINTS)
+    return np.geomspace(min(0.4, 10 / impostors), 0.5, ROC_POINTS)
 
 
 def _panels(count: int, width: float, height: float) -> tuple[Figure, list[Axes]]:

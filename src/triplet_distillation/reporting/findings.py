@@ -46,7 +46,7 @@ def compare_models(evaluations: Evaluations, claims: list[tuple[str, str]]) -> p
 
     Returns:
         One row per benchmark, claim and metric: ``benchmark, a, b, metric, difference, low, high, p, p_corrected,
-        detectable, verdict, basis``. The difference is A's metric minus B's in percentage points;
+        detectable, verdict, basis, runs, rounds``. The difference is A's metric minus B's in percentage points;
         ``detectable`` is the smallest that would have been found with 80% power. Too few runs or people give no
         interval, no p and no verdict.
     """
@@ -71,6 +71,8 @@ def compare_models(evaluations: Evaluations, claims: list[tuple[str, str]]) -> p
                         "p": np.nan if missing else significance.p_value(found),
                         "verdict": f"no verdict: {missing}" if missing else "",
                         "basis": basis(runs),
+                        "runs": len(runs),
+                        "rounds": len({run.round for run in runs}),
                     }
                 )
                 estimates.append(found)
@@ -89,7 +91,7 @@ def compare_models(evaluations: Evaluations, claims: list[tuple[str, str]]) -> p
             for difference, p in zip(table.difference[judged], table.p_corrected[judged])
         ]
     columns = ["benchmark", "a", "b", "metric", "difference", "low", "high", "p", "p_corrected", "detectable"]
-    return table[[*columns, "verdict", "basis"]]
+    return table[[*columns, "verdict", "basis", "runs", "rounds"]]
 
 
 def write_findings(
@@ -119,7 +121,7 @@ def write_findings(
             pages.notes(sentences),
             "<h2>Which claims are supported</h2>",
             _comparison_table(comparisons, context.benchmarks),
-            pages.notes(_explanations(comparisons, len(context.seeds))),
+            pages.notes(_explanations(comparisons)),
         ),
     )
 
@@ -145,21 +147,22 @@ def _range(row) -> str:
     return shown + (could if row.verdict == "undecided" else ")")
 
 
-def _explanations(comparisons: pd.DataFrame, observed: int) -> list[str]:
+def _explanations(comparisons: pd.DataFrame) -> list[str]:
     bases = "; ".join(dict.fromkeys(comparisons.basis))
+    judged = comparisons[comparisons.p.notna() & (comparisons.rounds == 1)]
     few = [
-        f"With {observed} runs, up to one in eight studies without any true difference has a false verdict somewhere "
-        "in this table; with five, one in fifteen (simulated, benchmarks/statistics.py)."
+        "There are few runs: without any true difference, up to one study in five with three runs, or one in eight "
+        "with four, has a false verdict somewhere in a table of nine claims; with five, one in eleven (simulated)."
     ]
-    return few * (significance.MIN_RUNS <= observed < ENOUGH_RUNS) + [
+    return few * bool((judged.runs < ENOUGH_RUNS).any()) + [
         f"Tested: {bases}. The units are people and training runs, not pairs: the interval contains what other "
         "people and other runs would change.",
         "p is corrected over all claims, benchmarks and metrics of this table (Holm). An interval is not corrected: it "
         "may exclude zero although the claim is undecided.",
         "“Could be shown” is the smallest difference that this study would have found with 80% power, at the "
         "strictest level of the correction.",
-        "A verdict holds for this training set and, where the runs share a teacher, for this teacher. Rounds include "
-        "the choice of the training set, except for what all their overlapping training sets have in common.",
+        "A verdict holds for this training set and, where runs share a teacher or student, for this one. Rounds "
+        "include the choice of the training set, except for what all their training sets have in common.",
     ]
 
 
@@ -247,9 +250,11 @@ def _about_training(histories: dict[str, list[str]], labels: dict[str, str]) -> 
             PERCENT * float(np.mean([number(history.active) for history in each]))
             for number in (lambda active: active.iloc[0], lambda active: active.iloc[-1], lambda active: active.mean())
         )
-        name, margin = labels[model].removeprefix("+ "), np.mean([history.margin.mean() for history in each])
+        name, margin = labels[model].removeprefix("+ "), ""
+        if "margin" in each[0]:
+            margin = f"mean margin {np.mean([history.margin.mean() for history in each]):.2f}; "
         activity = f"{first:.1f}% of triplets active at the first step, {last:.1f}% at the last"
-        sentences.append(f"{name}: mean margin {margin:.2f}; {activity}.")
+        sentences.append(f"{name}: {margin}{activity}.")
         if mean < MIN_ACTIVE_PERCENT:
             sentences.append(
                 f"Warning: {name} had almost nothing to learn: fewer than {MIN_ACTIVE_PERCENT}% of its triplets "

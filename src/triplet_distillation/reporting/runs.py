@@ -32,7 +32,7 @@ class Evaluations:
             for run, path in paths.items()
             for benchmark, table in read_table(path).groupby("benchmark")
         }
-        self._trained = [read_table(path).label.nunique() for path in training_sets]
+        self._left_out = _left_out([read_table(path).row.to_numpy() for path in training_sets])
 
     def table(self, model: str, benchmark: str, run: int) -> pd.DataFrame:
         """Scores of one run: ``a, b, same, fold, score, correct, identity_a, identity_b``."""
@@ -40,11 +40,16 @@ class Evaluations:
 
     def runs(self, model: str, benchmark: str, metric: str) -> list[Run]:
         """A metric of every run of a model."""
-        return [self._run(model, benchmark, metric, run) for run in self.context.own_runs(model)]
+        return [self._run(model, benchmark, metric, run) for run in self._different(model, benchmark)]
 
     def differences(self, a: str, b: str, benchmark: str, metric: str) -> list[Run]:
         """A's metric minus B's in every run in which at least one of them is another model."""
-        compared = dict.fromkeys(zip(self.context.runs[a], self.context.runs[b]))
+        context, places = self.context, range(len(self.context.seeds))
+        same = {
+            (context.weights[a][place], context.weights[b][place], context.test_groups[benchmark][place]): place
+            for place in reversed(places)
+        }
+        compared = [(context.runs[a][place], context.runs[b][place]) for place in sorted(same.values())]
         return [
             self._run(a, benchmark, metric, run_a).minus(self._run(b, benchmark, metric, run_b))
             for run_a, run_b in compared
@@ -53,7 +58,7 @@ class Evaluations:
     def rates(self, model: str, benchmark: str, fars: np.ndarray) -> list[Estimate]:
         """The true accept rate at each of ``fars``, over all runs of a model."""
         found = []
-        for run in self.context.own_runs(model):
+        for run in self._different(model, benchmark):
             table = self.table(model, benchmark, run)
             rates, influences = significance.true_accept_rates(table.score.to_numpy(), table.same.to_numpy(), fars)
             found.append([self._as_run(table, benchmark, run, *each) for each in zip(rates, influences)])
@@ -64,16 +69,35 @@ class Evaluations:
         return self._as_run(table, benchmark, run, *METRICS[metric](table))
 
     def _as_run(self, table: pd.DataFrame, benchmark: str, run: int, value: float, influence: np.ndarray) -> Run:
-        number = self.context.rounds[benchmark][self.context.seeds.index(run)]
+        place = self.context.seeds.index(run)
+        number, group = self.context.rounds[place], self.context.test_groups[benchmark][place]
         pairs = Pairs(table.same.to_numpy(), table.identity_a.to_numpy(), table.identity_b.to_numpy())
-        return Run(number, float(value), influence, pairs, pairs.num_identities / self._trained[number])
+        return Run(number, float(value), influence, pairs, self._left_out[number], group)
+
+    def _different(self, model: str, benchmark: str) -> list[int]:
+        """The runs of a model without those in which the same weights were tested on the same pairs."""
+        context = self.context
+        tested = zip(context.weights[model], context.test_groups[benchmark], context.runs[model])
+        found: dict[tuple[int, int], int] = {}
+        for weights, group, run in tested:
+            found.setdefault((weights, group), run)
+        return list(found.values())
+
+
+def _left_out(training_sets: list[np.ndarray]) -> list[float]:
+    """Size of what each round leaves out of training relative to what it trains on, from the rows of each round."""
+    everything = len(np.unique(np.concatenate(training_sets)))
+    return [(everything - len(rows)) / len(rows) for rows in training_sets]
 
 
 def basis(runs: list[Run]) -> str:
     """What an interval rests on: ``12 people in 5 runs``, ``4 rounds of 10 people``."""
-    rounds, tested = len({run.round for run in runs}), sorted({run.pairs.num_identities for run in runs})
+    rounds, groups = len({run.round for run in runs}), len({run.test_group for run in runs})
+    tested = sorted({run.pairs.num_identities for run in runs})
     number = f"{tested[0]:,}" if len(tested) == 1 else f"{tested[0]:,} to {tested[-1]:,}"
-    if rounds > 1:
-        each = f", {len(runs) // rounds} runs each" if len(runs) > rounds else ""
+    each = f", {len(runs) // rounds} runs each" if len(runs) > rounds else ""
+    if groups > 1:
         return f"{rounds} rounds of {number} people{each}"
+    if rounds > 1:
+        return f"{number} people in {rounds} rounds{each}"
     return f"{number} people in {len(runs)} run{'s' * (len(runs) > 1)}"

@@ -5,8 +5,8 @@ The functions of ``evaluation/significance.py`` judge studies whose truth is kno
 - coverage: the share of 95% intervals that contain the true difference of two models, in accuracy, AUC and TAR, with
   a fixed test set, with rounds that test other people, and with several runs per round; for each source of
   variance that can dominate. Likewise for one model's accuracy near 99%;
-- false verdicts without a true difference: of one comparison, and of each and of any comparison in a family of three, or
-  nine, that is corrected by Holm's method;
+- false verdicts without a true difference: of one comparison, and of each and of any comparison in a family of three,
+  or nine, that is corrected by Holm's method;
 - power at two effect sizes, on a fixed test set.
 
 Where the composition of the training set dominates, no estimator sees all of the variance (Bengio and

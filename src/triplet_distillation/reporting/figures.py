@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, NullLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from triplet_distillation.evaluation import significance
 from triplet_distillation.faces.store import FaceStore
@@ -79,7 +79,9 @@ def plot_roc(evaluations: Evaluations, output: str) -> None:
             lowest = min(lowest, low.min())
         axis.set(xscale="log", title=title, xlabel="false accept rate, %", ylabel="true accept rate, % (95% band)")
         axis.set_ylim(max(0, math.floor(lowest / 10) * 10), 101)
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.xaxis.set_major_formatter(style.plain_number)
+        axis.xaxis.set_minor_locator(NullLocator())
         axis.legend(loc="lower right")
     style.save(figure, output)
 

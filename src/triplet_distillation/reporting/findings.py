@@ -135,7 +135,8 @@ def _headlines(comparisons: pd.DataFrame, context: ReportContext) -> list[str]:
             f"{row.metric} {_signed(row.difference)} points{_range(row)}, {row.verdict}" for _, row in first.iterrows()
         )
         a, b = (name.removeprefix("+ ") for name in (first.a.iloc[0], first.b.iloc[0]))
-        sentences.append(f"{a} against {b} on {context.benchmarks[str(benchmark)]} ({first.basis.iloc[0]}): {judged}.")
+        label, tested = context.benchmarks[str(benchmark)], first.basis.iloc[0]
+        sentences.append(f"On {label}, {a} against {b} ({tested}): {judged}.")
     return sentences
 
 

@@ -66,8 +66,8 @@ def no_difference(quick: bool) -> dict[str, Design]:
             label = f"both, {people} people, {rounds} rounds x {runs} runs, {name}"
             found[label] = Design(people, genuine, runs, sources, rounds, MODELS)
     for runs in (5,) if quick else (3, 4, 5, 8):
-        label = f"nine claims, 40 people, {runs} runs, run"
-        found[label] = Design(40, 10, runs, DOMINANT["run"], models=10)
+        label = f"nine claims, 200 people, {runs} runs, run"
+        found[label] = Design(200, 10, runs, DOMINANT["run"], models=10)
     return found | other_metrics(quick)
 
 

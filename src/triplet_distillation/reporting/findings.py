@@ -152,8 +152,8 @@ def _explanations(comparisons: pd.DataFrame) -> list[str]:
     bases = "; ".join(dict.fromkeys(comparisons.basis))
     judged = comparisons[comparisons.p.notna() & (comparisons.rounds == 1)]
     few = [
-        "There are few runs: without any true difference, up to one study in five with three runs, or one in eight "
-        "with four, has a false verdict somewhere in a table of nine claims; with five, one in eleven (simulated)."
+        "There are few runs: without any true difference, up to one study in five with three runs, or one in nine "
+        "with four, has a false verdict somewhere in a table of nine claims; with five, one in twelve (simulated)."
     ]
     return few * bool((judged.runs < ENOUGH_RUNS).any()) + [
         f"Tested: {bases}. The units are people and training runs, not pairs: the interval contains what other "

@@ -43,16 +43,15 @@ class Evaluations:
         return [self._run(model, benchmark, metric, run) for run in self._different(model, benchmark)]
 
     def differences(self, a: str, b: str, benchmark: str, metric: str) -> list[Run]:
-        """A's metric minus B's in every run in which at least one of them is another model."""
-        context, places = self.context, range(len(self.context.seeds))
-        same = {
-            (context.weights[a][place], context.weights[b][place], context.test_groups[benchmark][place]): place
-            for place in reversed(places)
-        }
-        compared = [(context.runs[a][place], context.runs[b][place]) for place in sorted(same.values())]
+        """A's metric minus B's in every run, unless both have the same weights and pairs as in an earlier one."""
+        context = self.context
+        compared: dict[tuple[int, int, int], tuple[int, int]] = {}
+        for place, group in enumerate(context.test_groups[benchmark]):
+            tested = (context.weights[a][place], context.weights[b][place], group)
+            compared.setdefault(tested, (context.runs[a][place], context.runs[b][place]))
         return [
             self._run(a, benchmark, metric, run_a).minus(self._run(b, benchmark, metric, run_b))
-            for run_a, run_b in compared
+            for run_a, run_b in compared.values()
         ]
 
     def rates(self, model: str, benchmark: str, fars: np.ndarray) -> list[Estimate]:
@@ -77,9 +76,8 @@ class Evaluations:
     def _different(self, model: str, benchmark: str) -> list[int]:
         """The runs of a model without those in which the same weights were tested on the same pairs."""
         context = self.context
-        tested = zip(context.weights[model], context.test_groups[benchmark], context.runs[model])
         found: dict[tuple[int, int], int] = {}
-        for weights, group, run in tested:
+        for weights, group, run in zip(context.weights[model], context.test_groups[benchmark], context.runs[model]):
             found.setdefault((weights, group), run)
         return list(found.values())
 

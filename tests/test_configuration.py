@@ -57,7 +57,7 @@ def test_default_study_is_valid_and_every_default_is_filled_in():
         ("execution/device", "cuda", ["execution.portable", "device cuda", "set portable to false"]),
         ("execution/compile", True, ["execution.portable", "compile True"]),
         ("execution/precision", "bf16", ["execution.portable", "precision bf16"]),
-        ("execution/processes", 3, ["student.training.sampling", "56 images per step", "among 3 processes"]),
+        ("execution/processes", 5, ["student.training.sampling", "48 images per step", "among 5 processes"]),
         ("export/method", "triplet_9", ["export.method", "triplet_distillation"]),
         (
             "networks/slim",

@@ -214,13 +214,12 @@ def _check_names(config: dict, schema: dict) -> list[str]:
 
 def _check_controls(methods: dict) -> list[str]:
     """A control with ``margin: matched`` belongs to one distillation and differs from it in the margin alone."""
-    problems = []
+    problems, distilled = [], _with_margins(methods)
     for name, method in methods.items():
         if not is_control(method):
             if "matches" in method:
                 problems.append(f"methods.{name}.matches: only a method with margin: matched has one")
             continue
-        distilled = [other for other, entry in methods.items() if "margins" in required_inputs(entry)]
         target = method.get("matches") or (distilled[0] if len(distilled) == 1 else "")
         if target not in distilled:
             problems.append(
@@ -398,8 +397,12 @@ def is_control(method: dict) -> bool:
 
 def matched_method(name: str, methods: dict) -> str:
     """The distillation that a control belongs to."""
-    distilled = (other for other, method in methods.items() if "margins" in required_inputs(method))
-    return methods[name].get("matches") or next(distilled)
+    return methods[name].get("matches") or _with_margins(methods)[0]
+
+
+def _with_margins(methods: dict) -> list[str]:
+    """The methods whose margins come from the calibration."""
+    return [name for name, method in methods.items() if "margins" in required_inputs(method)]
 
 
 def claims(methods: dict) -> list[tuple[str, str | None]]:

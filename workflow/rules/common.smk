@@ -124,18 +124,20 @@ def first_stage_file(role, name):
     return lambda wildcards: f"<results>/{role}/seed{first_stage_seed(role, wildcards.seed)}/{name}"
 
 
+def weights_seed(model, seed):
+    """The seed of a model's weights in a run: its own, or that of a shared teacher or student."""
+    return first_stage_seed(model, seed) if model in ("teacher", "student") else int(seed)
+
+
 def evaluated_seed(model, seed):
     """The run whose evaluation of ``model`` a run shares: of the same first-stage model, on the same people."""
-    if model in ("teacher", "student") and first_stage_seed(model, seed) != int(seed):
-        return SEEDS[round_of(seed)]
-    return int(seed)
+    return int(seed) if weights_seed(model, seed) == int(seed) else SEEDS[round_of(seed)]
 
 
 def weights_of(wildcards):
     """The weights of a model in one run."""
-    role = wildcards.model
-    seed = first_stage_seed(role, wildcards.seed) if role in ("teacher", "student") else wildcards.seed
-    return f"<results>/{role}/seed{seed}/weights.safetensors"
+    model = wildcards.model
+    return f"<results>/{model}/seed{weights_seed(model, wildcards.seed)}/weights.safetensors"
 
 
 def round_on(benchmark, seed):
@@ -154,11 +156,6 @@ def training_set(wildcards):
 
 ROUNDS = range(study["rounds"])
 TRAINING_SETS = [f"<results>/split/round{number}/training_set.parquet" for number in ROUNDS]
-PAIRS = {
-    (benchmark, number): f"<results>/split/round{number}/{benchmark}.csv"
-    for benchmark in BENCHMARKS
-    for number in (ROUNDS if benchmark in BENCHMARKS_ON_TRAINING_DATA else [0])
-}
 # The pairs that the models of every round are tested on.
 TESTED_IN_ROUND = {
     (benchmark, number): pairs_of(benchmark, SEEDS[number]) for benchmark in BENCHMARKS for number in ROUNDS
@@ -169,10 +166,7 @@ REPORT_CONTEXT = {
     "benchmarks": BENCHMARKS,
     "seeds": SEEDS,
     "runs": {model: [evaluated_seed(model, seed) for seed in SEEDS] for model in MODELS},
-    "weights": {
-        model: [first_stage_seed(model, seed) if model in ("teacher", "student") else seed for seed in SEEDS]
-        for model in MODELS
-    },
+    "weights": {model: [weights_seed(model, seed) for seed in SEEDS] for model in MODELS},
     "rounds": [round_of(seed) for seed in SEEDS],
     "test_groups": {benchmark: [round_on(benchmark, seed) for seed in SEEDS] for benchmark in BENCHMARKS},
 }

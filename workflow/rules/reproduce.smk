@@ -3,7 +3,7 @@ use rule template as hash_study with:
     input:
         acquire=expand("<results>/faces/{dataset}/images.csv", dataset=study["datasets"]),
         align=expand("<results>/faces/{dataset}/store.arrow", dataset=study["datasets"]),
-        split=[*TRAINING_SETS, *PAIRS.values()],
+        split=[*TRAINING_SETS, *dict.fromkeys(TESTED_IN_ROUND.values())],
         train=[
             f"<results>/{role}/seed{seed}/{file}"
             for role in ("teacher", "student")

@@ -67,17 +67,21 @@ class BatchDataset(Dataset):
         changes = self._changes(index, len(rows))
         local = zip(rows[self.rank_slice], *(each[self.rank_slice] for each in changes))
         images = np.stack([augment(self.store.image(row), *each) for row, *each in local])
-        labels, teacher = self.without_images(index)
+        labels, teacher = self._labels_and_teacher(positions, changes)
         return Batch(torch.from_numpy(images).permute(0, 3, 1, 2), labels, teacher)  # channels-last, as decoded
 
     def without_images(self, index: int) -> tuple[torch.Tensor, torch.Tensor | None]:
         """``labels`` and ``teacher`` of a step's :class:`Batch`; no image is decoded."""
         positions = self.sampler.batch(index)
+        return self._labels_and_teacher(positions, self._changes(index, len(positions)))
+
+    def _labels_and_teacher(
+        self, positions: np.ndarray, changes: sampling.Augmentation
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
         labels = torch.from_numpy(self.faces.labels[positions].astype(np.int64))
         if self.teacher is None:
             return labels, None
-        flipped = self._changes(index, len(positions)).flipped.astype(int)
-        teacher = self.teacher[self.faces.rows[positions], flipped].astype(np.float32)
+        teacher = self.teacher[self.faces.rows[positions], changes.flipped.astype(int)].astype(np.float32)
         return labels, torch.from_numpy(teacher)
 
     def _changes(self, index: int, size: int) -> sampling.Augmentation:

@@ -87,10 +87,10 @@ rule reproduce:
 
 rule packs:
     input:
-        expand("<results>/packs/{dataset}/train.rec", dataset=study["datasets"]),
+        expand("<results>/packs/{dataset}/train.rec", dataset=PACKED),
         expand("<results>/packs/{benchmark}.bin", benchmark=BENCHMARKS),
 
 
 rule pack_checks:
     input:
-        expand("<results>/packs/{dataset}.check.json", dataset=study["datasets"]),
+        expand("<results>/packs/{dataset}.check.json", dataset=PACKED),

@@ -25,12 +25,13 @@ def read_study(folder: Path) -> Evaluations:
     evaluation = folder / "evaluation"
     paths = {
         model: {
-            int(path.stem.removeprefix("seed")): str(path) for path in sorted((evaluation / model).glob("*.parquet"))
+            int(path.parent.name.removeprefix("seed")): str(path)
+            for path in sorted((evaluation / model).glob("seed*/scores.parquet"))
         }
         for model in ["student", *(f"students/{each.name}" for each in sorted((evaluation / "students").iterdir()))]
     }
     seeds = sorted(next(iter(paths.values())))
-    benchmarks = [path.stem for path in (folder / "split/round0").glob("*.csv")]
+    benchmarks = [path.stem for path in (folder / "split/round0/pairs").glob("*.parquet")]
     context = ReportContext(
         labels={model: model for model in paths},
         benchmarks={name: name for name in benchmarks},
@@ -39,6 +40,8 @@ def read_study(folder: Path) -> Evaluations:
         weights=dict.fromkeys(paths, seeds),
         rounds=[0] * len(seeds),
         test_groups={name: [0] * len(seeds) for name in benchmarks},
+        far=dict.fromkeys(benchmarks),
+        flip="",
     )
     return Evaluations(paths, [str(folder / "split/round0/training_set.parquet")], context)
 

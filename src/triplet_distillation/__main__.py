@@ -8,7 +8,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from triplet_distillation.files import write_table
+from triplet_distillation.tabular import write_table
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -50,6 +50,10 @@ RENAMED_VALUES = {"identities": "pk", "hardest": "batch_hard"}
 """The same for values that must be one of a list."""
 
 
+MOVED_KEYS = {"datasets.*.protocol": "benchmarks.<name>.published.protocol"}
+"""Keys of version 0.1.0 that are now somewhere else."""
+
+
 def read_schema(path: str | Path) -> dict:
     return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
 
@@ -88,6 +92,9 @@ def _drop_nulls(entry: dict) -> None:
 
 def _hint(key: str, name: str, known: Iterable[str]) -> str:
     """What was probably meant by the unknown ``name`` at ``key``: its new name, or the closest one."""
+    for pattern, new in MOVED_KEYS.items():
+        if fnmatch.fnmatchcase(f"{key}.{name}", pattern):
+            return f" It is now {new}."
     for pattern, new in RENAMED_KEYS.items():
         if new in known and fnmatch.fnmatchcase(f"{key}.{name}", pattern):
             return f" It is now called {new!r}."
@@ -143,7 +150,7 @@ def _explain(error) -> str:
         missing = sorted(set(error.validator_value) - instance.keys())
         return f"{key}: {', '.join(missing)} is missing. {error.schema.get('description', '')}".rstrip()
     if error.validator == "oneOf":
-        return f"{key}: set exactly one of {' and '.join(each['required'][0] for each in error.validator_value)}"
+        return f"{key}: set exactly one of {', '.join(each['required'][0] for each in error.validator_value)}"
     return f"{key}: {error.message} ({error.schema.get('description', 'see config/README.md')})"
 
 
@@ -205,6 +212,7 @@ def _check_names(config: dict, schema: dict) -> list[str]:
         problems += _check_controls(config["methods"])
         problems += _check_first_stage(config)
         problems += _check_labels(config)
+    problems += _check_protocols(config) if not problems else []
     problems += _check_rounds(config)
     for index, name in enumerate(config["profile"]["networks"]):
         problems += _check_reference(f"profile.networks.{index}", name, config["networks"])
@@ -263,6 +271,26 @@ CONTROLLED = ("distance", "mining", "num_triplets", "training")
 def _setting(method: dict, key: str) -> Any:
     defaults = {name: default for name, (_, default) in registry.arguments("losses", method["loss"]).items()}
     return method.get(key, defaults.get(key))
+
+
+def _check_protocols(config: dict) -> list[str]:
+    """A published protocol is one of the source's; templates have no folds, and nobody's turn."""
+    problems, datasets = [], config["datasets"]
+    for name, benchmark in config["benchmarks"].items():
+        if "published" not in benchmark:
+            continue
+        source = datasets[benchmark["dataset"]]["source"]
+        known = registry.attribute("faces.sources", source, "protocols", default=())
+        if not known:
+            problems.append(f"benchmarks.{name}: {source} has no published protocol: use held_out or pairs")
+        elif (protocol := published_protocol(benchmark, datasets)) not in known:
+            problems.append(f"benchmarks.{name}.published.protocol: {_not_one_of(protocol, known)}")
+        elif compares_templates(benchmark, datasets):
+            if benchmark["metric"] == "accuracy":
+                problems.append(f"benchmarks.{name}.metric: {source} has no folds: use tar_at_far")
+            if benchmark["dataset"] == config["training_data"]["dataset"]:
+                problems.append(f"benchmarks.{name}.dataset: {source} is for testing only: train on another data set")
+    return problems
 
 
 def _check_rounds(config: dict) -> list[str]:
@@ -374,6 +402,34 @@ def _choices(annotation: str) -> tuple[str, ...]:
     if not annotation.startswith("Literal["):
         return ()
     return ast.literal_eval(f"({annotation.removeprefix('Literal[').removesuffix(']')},)")
+
+
+def published_protocol(benchmark: dict, datasets: dict) -> str:
+    """The published protocol of a benchmark, by name or by default; empty if its pairs are made in another way."""
+    if "published" not in benchmark:
+        return ""
+    known = registry.attribute("faces.sources", datasets[benchmark["dataset"]]["source"], "protocols", default=())
+    return benchmark["published"]["protocol"] or next(iter(known), "")
+
+
+def compares_templates(benchmark: dict, datasets: dict) -> bool:
+    """Whether the pairs of a benchmark are pairs of templates (IJB-B, IJB-C)."""
+    source = datasets[benchmark["dataset"]]["source"]
+    known = registry.attribute("faces.sources", source, "template_protocols", default=())
+    return published_protocol(benchmark, datasets) in known
+
+
+def has_real_names(dataset: dict) -> bool:
+    """Whether the identities of a data set are people's names, which can be compared with those of another."""
+    setting = registry.arguments("faces.sources", dataset["source"]).get("real_names")
+    if setting:
+        return dataset.get("real_names", setting[1])
+    return registry.attribute("faces.sources", dataset["source"], "real_names", default=False)
+
+
+def names_are_comparable(first: str, second: str, datasets: dict) -> bool:
+    """Whether equal identities of two data sets are one person: in one and the same, or where both name people."""
+    return first == second or (has_real_names(datasets[first]) and has_real_names(datasets[second]))
 
 
 def is_pretrained(network: dict) -> bool:

@@ -7,8 +7,6 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 
 @contextlib.contextmanager
 def atomic_write(path: str | os.PathLike) -> Generator[Path]:
@@ -42,17 +40,3 @@ def write_json(path: str | os.PathLike, content: object) -> None:
 def read_json(path: str | os.PathLike) -> Any:
     """The content of a JSON file."""
     return json.loads(Path(path).read_text(encoding="utf-8"))
-
-
-def write_table(path: str | os.PathLike, table: pd.DataFrame) -> None:
-    """Write ``table`` without its index, as Parquet or CSV depending on the extension."""
-    with atomic_write(path) as temporary:
-        if temporary.suffix == ".parquet":
-            table.to_parquet(temporary, index=False)
-        else:
-            table.to_csv(temporary, index=False)
-
-
-def read_table(path: str | os.PathLike) -> pd.DataFrame:
-    """Read a table written by :func:`write_table`."""
-    return pd.read_parquet(path) if Path(path).suffix == ".parquet" else pd.read_csv(path)

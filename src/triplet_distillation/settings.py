@@ -187,11 +187,27 @@ class CalibrationSettings:
 
 
 @dataclass(frozen=True)
+class TemplateSettings:
+    """How faces of a template are fused: weighed by ``detector_score``; normalized before that (``unit_faces``)."""
+
+    detector_score: bool
+    unit_faces: bool
+
+
+@dataclass(frozen=True)
 class EvaluationSettings:
-    """``flip``: how an image and its flipped copy make one embedding; ``far``: false accept rates of interest."""
+    """``flip``: how an image and its flipped copy make one embedding; ``far``: benchmark to the false accept rates of
+    interest; ``templates``: benchmark to how templates are made in it."""
 
     flip: str
-    far: list[float]
+    far: dict[str, list[float]]
+    templates: dict[str, TemplateSettings]
+
+    @classmethod
+    def from_dict(cls, settings: dict[str, Any]) -> "EvaluationSettings":
+        """From parts of the configuration."""
+        templates = {name: TemplateSettings(**entry) for name, entry in settings["templates"].items()}
+        return cls(settings["flip"], settings["far"], templates)
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,10 @@ from triplet_distillation.deployment.model import Model
 from triplet_distillation.evaluation.verification import VerificationMetrics, roc, threshold_at_far
 from triplet_distillation.faces import align, store
 from triplet_distillation.faces.acquire import open_source
-from triplet_distillation.files import read_json, write_json, write_table
+from triplet_distillation.files import read_json, write_json
 from triplet_distillation.networks import weights
 from triplet_distillation.settings import ExportSettings
+from triplet_distillation.tabular import write_table
 
 NETWORK = {"architecture": "mobilefacenet", "width": 0.125, "embedding_size": 16}
 SETTINGS = ExportSettings(

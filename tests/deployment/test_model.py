@@ -15,8 +15,8 @@ from triplet_distillation.faces.acquire import open_source
 from triplet_distillation.faces.detectors.mtcnn import MTCNNDetector
 from triplet_distillation.faces.images import read_image
 from triplet_distillation.faces.sources import Downloads
-from triplet_distillation.files import read_table
 from triplet_distillation.networks import weights
+from triplet_distillation.tabular import read_table
 
 THRESHOLDS = [
     {"benchmark": "unseen", "far": 0.1, "threshold": 0.3, "impostors": 500},

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from triplet_distillation.evaluation.embed import embed, fuse
+from triplet_distillation.evaluation.embed import embed
+from triplet_distillation.evaluation.fusion import face_embeddings, fuse, normalize
 from triplet_distillation.evaluation.teacher_cache import write_teacher_embeddings
 from triplet_distillation.faces.store import FaceStore
 from triplet_distillation.files import read_json
@@ -24,14 +25,14 @@ def test_embed_matches_images_and_flipped_images_one_by_one(small_store):
     for row, pair in zip(rows, embeddings):
         for image, embedding in zip((store.image(row), store.image(row)[:, ::-1]), pair):
             pixels = (torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float() - 127.5) / 128
-            expected = torch.nn.functional.normalize(network(pixels))[0].detach().numpy()
+            expected = network(pixels)[0].detach().numpy()
             assert np.allclose(embedding, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(("flip", "size"), [("concatenate", 6), ("add", 3), ("none", 3)])
 def test_fuse(flip, size):
-    embeddings = np.random.default_rng(0).normal(size=(5, 2, 3))
-    fused = fuse(embeddings, flip)
+    outputs = np.random.default_rng(0).normal(size=(5, 2, 3))
+    embeddings, fused = normalize(outputs), face_embeddings(outputs, flip)
     assert fused.shape == (5, size)
     assert np.allclose(np.linalg.norm(fused, axis=1), 1)
     expected = {

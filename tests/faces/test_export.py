@@ -7,7 +7,9 @@ import pytest
 from conftest import make_faces
 
 from triplet_distillation.faces import export, insightface, store
-from triplet_distillation.files import read_json, write_table
+from triplet_distillation.faces.split import HeldOutFaces
+from triplet_distillation.files import read_json
+from triplet_distillation.tabular import write_table
 
 
 @pytest.fixture
@@ -17,7 +19,7 @@ def exported(tmp_path):
     shuffled = [face._replace(label=face.label * 2) for face in (*faces[6:], *faces[:6])]
     shuffled[1] = shuffled[1]._replace(detection_status=store.NO_FACE)
     store.write(tmp_path / "s.arrow", shuffled, {})
-    export.export_training_pack(tmp_path / "s.arrow", tmp_path / "pack")
+    export.export_training_pack(tmp_path / "s.arrow", [], tmp_path / "pack")
     pack = insightface.TrainingPack(tmp_path / "pack")
     rows = []
     for number in range(pack.identities.stop):
@@ -30,7 +32,7 @@ def exported(tmp_path):
 
 def run_check(folder, listing):
     write_table(folder / "listing.csv", listing)
-    export.check_training_pack(folder / "s.arrow", folder / "listing.csv", folder / "check.json")
+    export.check_training_pack(folder / "s.arrow", [], folder / "listing.csv", folder / "check.json")
     return read_json(folder / "check.json")
 
 
@@ -60,3 +62,22 @@ def test_difference_is_reported(exported, record, column, value, message):
     listing.loc[record, column] = value
     with pytest.raises(ValueError, match=message):
         run_check(folder, listing)
+
+
+def test_pack_leaves_out_who_is_tested(tmp_path):
+    store.write(tmp_path / "s.arrow", make_faces(4, 3), {})
+    write_table(tmp_path / "faces.parquet", pd.DataFrame({"row": [0, 7]}))  # of the first and the third person
+    tested = [HeldOutFaces(tmp_path / "s.arrow", tmp_path / "faces.parquet")]
+    export.export_training_pack(tmp_path / "s.arrow", tested, tmp_path / "pack")
+    pack = insightface.TrainingPack(tmp_path / "pack")
+    faces = [face.image for face in make_faces(4, 3)]
+    assert [pack.record(number).content for number in pack.images] == faces[3:6] + faces[9:]
+
+
+def test_pack_without_anybody_is_refused(tmp_path):
+    store.write(tmp_path / "s.arrow", make_faces(2, 1), {})
+    write_table(tmp_path / "faces.parquet", pd.DataFrame({"row": [0, 1]}))
+    with pytest.raises(ValueError, match="all of them are tested"):
+        export.export_training_pack(
+            tmp_path / "s.arrow", [HeldOutFaces(tmp_path / "s.arrow", tmp_path / "faces.parquet")], tmp_path / "pack"
+        )

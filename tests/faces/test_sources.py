@@ -13,7 +13,7 @@ from triplet_distillation.faces import insightface, pairs
 from triplet_distillation.faces.acquire import acquire, open_source
 from triplet_distillation.faces.align import copy_aligned_faces
 from triplet_distillation.faces.store import FaceStore
-from triplet_distillation.files import read_table, write_table
+from triplet_distillation.tabular import read_table, write_table
 
 DOWNLOADS = {"folder": "downloads", "mirror": ""}
 
@@ -42,10 +42,10 @@ def test_lfw_images_and_pairs(lfw, tmp_path):
     manifest, origin = acquire(lfw, tmp_path / "out", DOWNLOADS)
     assert manifest.identity.tolist() == ["Anna_B"] * 2 + ["Carl_D"] * 3 + ["Eve"]
     assert set(origin["files"]) == {"lfw.tgz", "pairs.txt"}
-    table = open_source(lfw).pairs(tmp_path / "out")
+    table = open_source(lfw).pairs(tmp_path / "out", "")
     assert table.same.tolist() == [True, False, True, False]
     assert table.fold.tolist() == [1, 1, 2, 2]
-    rows = pairs.published_pairs(table, manifest.path.to_numpy(), [2])
+    rows = pairs.as_rows(table[table.fold == 2], manifest.path.to_numpy())
     assert rows[["a", "b"]].to_numpy().tolist() == [[2, 4], [3, 1]]
 
 
@@ -65,15 +65,48 @@ def test_invalid_line_in_lfw_pairs_is_reported(lfw, tmp_path):
     acquire(lfw, tmp_path / "out", DOWNLOADS)
     (tmp_path / "out/pairs.txt").write_text("1\t1\nAnna_B\t1\t2\nAnna_B\n")
     with pytest.raises(ValueError, match="line 3"):
-        open_source(lfw).pairs(tmp_path / "out")
+        open_source(lfw).pairs(tmp_path / "out", "")
 
 
-def test_pairs_with_a_missing_image_or_fold_are_rejected():
+def test_pairs_with_a_missing_image_are_rejected():
     named = pd.DataFrame({"a": ["x"], "b": ["gone"], "same": [True], "fold": [1]})
     with pytest.raises(ValueError, match="'gone'"):
-        pairs.published_pairs(named, np.array(["x", "y"]), [])
-    with pytest.raises(ValueError, match=r"contains \[7\].*has \[1\]"):
-        pairs.published_pairs(named, np.array(["x", "y"]), [7])
+        pairs.as_rows(named, np.array(["x", "y"]))
+
+
+def test_own_pairs_are_read_as_text(tmp_path):
+    path = tmp_path / "pairs.csv"
+    path.write_text("a,b,same,fold\n001,NA,1,1\n1,01,0,2\n")
+    table = open_source({"source": "folder", "path": "x"}).read_pairs(path, tmp_path)
+    assert table.to_numpy().tolist() == [["001", "NA", True, 1], ["1", "01", False, 2]]
+
+
+def test_own_pairs_without_folds_are_divided_into_ten(tmp_path):
+    path = tmp_path / "pairs.csv"
+    path.write_text("a,b,same\n" + "x,y,1\n" * 20 + "x,z,0\n" * 10)
+    table = open_source({"source": "folder", "path": "x"}).read_pairs(path, tmp_path)
+    assert table.groupby("fold").same.agg(["size", "sum"]).to_numpy().tolist() == [[3, 2]] * 10
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a,b\nx,y\n", "no column same"),
+        ("a,b,same\nx,y,1\nx,y,true\n", "line 3: same is 'true', not 1 or 0"),
+        ("a,b,same,fold\nx,y,1,\n", "line 2: fold is '', not a whole number"),
+    ],
+)
+def test_wrong_own_pairs_are_reported_by_line(tmp_path, text, message):
+    (tmp_path / "pairs.csv").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        open_source({"source": "folder", "path": "x"}).read_pairs(tmp_path / "pairs.csv", tmp_path)
+
+
+def test_own_pairs_of_lfw_may_have_its_own_format(lfw, tmp_path):
+    acquire(lfw, tmp_path / "out", DOWNLOADS)
+    (tmp_path / "mine.txt").write_text("1\t1\nAnna_B\t1\t2\nAnna_B\t1\tEve\t1\n")
+    table = open_source(lfw).read_pairs(tmp_path / "mine.txt", tmp_path / "out")
+    assert table.b.tolist() == ["extracted/lfw/Anna_B/Anna_B_0002.jpg", "extracted/lfw/Eve/Eve_0001.jpg"]
 
 
 def test_folder_of_images(tmp_path):
@@ -129,7 +162,7 @@ def test_verification_packs_have_pairs(tmp_path):
     source = open_source(settings)
     copy_aligned_faces(source.faces(tmp_path / "out"), origin, tmp_path / "s.arrow")
     names = FaceStore(tmp_path / "s.arrow").column("source").astype(str)
-    table = pairs.published_pairs(source.pairs(tmp_path / "out"), names, [])
+    table = pairs.as_rows(source.pairs(tmp_path / "out", ""), names)
     assert table[["a", "b", "same", "fold"]].to_numpy().tolist() == [[0, 1, True, 1], [2, 3, False, 2]]
 
 
@@ -165,11 +198,11 @@ def test_cfp_in_both_protocols(tmp_path):
             split.mkdir(parents=True)
             (split / "same.txt").write_text(same + "\n")
             (split / "diff.txt").write_text("2,3\n")
+    settings = {"source": "cfp", "path": str(root)}
+    manifest, _ = acquire(settings, tmp_path / "out", DOWNLOADS)
+    assert manifest.identity.tolist() == ["001"] * 4 + ["002"] * 4
     for protocol, second in (("FF", "frontal/02"), ("FP", "profile/01")):
-        settings = {"source": "cfp", "path": str(root), "protocol": protocol}
-        manifest, _ = acquire(settings, tmp_path / protocol, DOWNLOADS)
-        assert manifest.identity.tolist() == ["001"] * 4 + ["002"] * 4
-        table = open_source(settings).pairs(tmp_path / protocol)
+        table = open_source(settings).pairs(tmp_path / "out", protocol)
         assert table.iloc[0].tolist() == [
             "Data/Images/001/frontal/01.jpg",
             f"Data/Images/001/{second}.jpg",
@@ -178,9 +211,9 @@ def test_cfp_in_both_protocols(tmp_path):
         ]
         assert table.fold.tolist() == [1, 1, 2, 2]
         assert set(table.a) | set(table.b) <= set(manifest.path)
-    (tmp_path / "FP/Protocol/Split/FP/02/diff.txt").write_text("9,1\n")
+    (tmp_path / "out/Protocol/Split/FP/02/diff.txt").write_text("9,1\n")
     with pytest.raises(ValueError, match="'9,1' refers to an image"):
-        open_source(settings).pairs(tmp_path / "FP")
+        open_source(settings).pairs(tmp_path / "out", "FP")
 
 
 def test_cplfw_pairs_in_ten_folds(tmp_path):
@@ -195,18 +228,14 @@ def test_cplfw_pairs_in_ten_folds(tmp_path):
     assert len(manifest) == 40
     assert set(manifest.identity) == {"Some_Body"}
     assert "pairs_CPLFW.txt" in origin["files"]
-    table = open_source(settings).pairs(tmp_path / "out")
+    table = open_source(settings).pairs(tmp_path / "out", "")
     assert table.groupby("fold").same.agg(["size", "sum"]).to_numpy().tolist() == [[2, 1]] * 10
     assert table.iloc[0, :3].tolist() == ["images/Some_Body_0.jpg", "images/Some_Body_1.jpg", True]
     (tmp_path / "out/pairs_CPLFW.txt").write_text("a.jpg 1\nb.jpg 0\n")
     with pytest.raises(ValueError, match="lines 1 and 2"):
-        open_source(settings).pairs(tmp_path / "out")
+        open_source(settings).pairs(tmp_path / "out", "")
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [{"source": "cfp", "path": "x", "protocol": "PP"}, {"source": "cross_lfw", "path": "x", "variant": "LFW"}],
-)
-def test_unknown_protocol_or_variant_is_rejected(settings):
-    with pytest.raises(ValueError, match=r"no protocol|unknown variant"):
-        open_source(settings)
+def test_unknown_variant_is_rejected():
+    with pytest.raises(ValueError, match="unknown variant"):
+        open_source({"source": "cross_lfw", "path": "x", "variant": "LFW"})

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 
 from triplet_distillation.evaluation import significance, verification
-from triplet_distillation.files import write_table
 from triplet_distillation.reporting import findings, tables
 from triplet_distillation.reporting.context import ReportContext
 from triplet_distillation.reporting.runs import Evaluations, basis
+from triplet_distillation.tabular import write_table
 
 FIRST_FOLD, PEOPLE = 30, 20
 METHODS = ["students/a", "students/b"]
@@ -22,7 +22,9 @@ def make_context(seeds: int, rounds: int = 1, shared: bool = True) -> ReportCont
     models = {"teacher": first, "student": own, **dict.fromkeys(METHODS, own)}
     names = {"teacher": "Teacher", "student": "Student", "students/a": "+ A", "students/b": "+ B"}
     turns = [seed % rounds for seed in own]
-    return ReportContext(names, {"bench": "Bench"}, own, models, models, turns, {"bench": turns})
+    return ReportContext(
+        names, {"bench": "Bench"}, own, models, models, turns, {"bench": turns}, {"bench": None}, "concatenate"
+    )
 
 
 def make_evaluations(folder, context: ReportContext, quality: dict[str, float], identical: bool = False) -> Evaluations:
@@ -39,7 +41,6 @@ def make_evaluations(folder, context: ReportContext, quality: dict[str, float], 
             table = pd.DataFrame({"a": first, "b": second, "same": same, "fold": np.arange(200) >= FIRST_FOLD})
             table = table.assign(score=noise + quality.get(model, 0.5) * same, benchmark="bench")
             table = table.assign(identity_a=first, identity_b=second)
-            table["correct"] = verification.evaluate(table.score.to_numpy(), table, [])[1]
             path = folder / f"{model.replace('/', '_')}{run}.parquet"
             write_table(path, table)
             scores.setdefault(model, {})[run] = str(path)
@@ -56,11 +57,12 @@ def test_tables_agree_on_one_number_per_model_where_folds_are_unequal(tmp_path):
     evaluations = make_evaluations(tmp_path, context, {})
     sets = [str(tmp_path / "training0.parquet")]
     outputs = tables.TableFiles(*(str(tmp_path / f"table2.{kind}") for kind in ("csv", "html", "tex")))
-    tables.write_table2(evaluations, sets, outputs)
+    tables.write_table2(evaluations, sets, ["About Bench."], outputs)
     table2 = pd.read_csv(outputs.csv).set_index("model").bench
     for model in context.runs:
         scores = evaluations.table(model, "bench", 0)
-        metrics, correct = verification.evaluate(scores.score.to_numpy(), scores, [])
+        metrics = verification.evaluate(scores.score.to_numpy(), scores, [])
+        correct = verification.k_fold_accuracy(*(scores[name].to_numpy() for name in ("score", "same", "fold"))).correct
         by_fold = [correct[scores.fold == fold].mean() for fold in (False, True)]
         assert 100 * metrics.accuracy == pytest.approx(table2[model.removeprefix("students/")])
         assert metrics.accuracy != pytest.approx(np.mean(by_fold), abs=1e-6)
@@ -106,7 +108,7 @@ def test_identical_models_give_no_verdict(tmp_path):
 def test_rounds_are_the_units_where_people_take_turns(tmp_path):
     context = make_context(seeds=8, rounds=4)
     evaluations = make_evaluations(tmp_path, context, {"students/a": 0.6})
-    runs = evaluations.differences("students/a", "student", "bench", "accuracy")
+    runs = evaluations.differences("students/a", "student", "bench", "own")
     assert basis(runs) == "4 rounds of 20 people, 2 runs each"
     found = significance.estimate(runs)
     values = np.array([run.value for run in runs])
@@ -114,7 +116,7 @@ def test_rounds_are_the_units_where_people_take_turns(tmp_path):
     assert found.mean == pytest.approx(values.mean())
     assert found.freedom == 3
     assert found.variance == pytest.approx(means.var(ddof=1) * (1 / 4 + 20 / 60))
-    assert len(evaluations.runs("teacher", "bench", "accuracy")) == 4
+    assert len(evaluations.runs("teacher", "bench", "own")) == 4
 
 
 @pytest.mark.parametrize(("active", "expect_warning"), [([0.004, 0.001, 0.0], True), ([0.4, 0.3, 0.1], False)])
@@ -134,9 +136,7 @@ def test_runs_of_a_round_are_averaged_where_all_are_tested_on_the_same_people(tm
     """They share a training set and perhaps a teacher, so there are as many observations as rounds."""
     context = make_context(seeds=8, rounds=4)
     context = dataclasses.replace(context, test_groups={"bench": [0] * 8})
-    runs = make_evaluations(tmp_path, context, {"students/a": 0.6}).differences(
-        "students/a", "student", "bench", "accuracy"
-    )
+    runs = make_evaluations(tmp_path, context, {"students/a": 0.6}).differences("students/a", "student", "bench", "own")
     assert basis(runs) == "20 people in 4 rounds, 2 runs each"
     found = significance.observations(runs)
     values = np.array([run.value for run in runs])
@@ -152,5 +152,5 @@ def test_the_same_weights_tested_on_the_same_pairs_are_one_run(tmp_path):
         context, weights=context.weights | {"teacher": [0] * 4}, runs=context.runs | {"teacher": [0, 1, 2, 3]}
     )
     evaluations = make_evaluations(tmp_path, imported, {})
-    assert len(evaluations.runs("teacher", "bench", "accuracy")) == 1
-    assert len(evaluations.runs("student", "bench", "accuracy")) == 4
+    assert len(evaluations.runs("teacher", "bench", "own")) == 1
+    assert len(evaluations.runs("student", "bench", "own")) == 4

@@ -9,10 +9,11 @@ import torch
 from onnx import TensorProto, helper
 
 from triplet_distillation.faces import store
-from triplet_distillation.files import write_json, write_table
+from triplet_distillation.files import write_json
 from triplet_distillation.networks import weights
 from triplet_distillation.reporting import reproduction
 from triplet_distillation.reporting.reproduction import content_hashes, first_difference
+from triplet_distillation.tabular import write_table
 
 
 def write_store(path, metadata, score=0.5):

@@ -4,9 +4,10 @@ import numpy as np
 
 from triplet_distillation.faces import pairs
 from triplet_distillation.faces.store import FaceStore
-from triplet_distillation.files import read_table, write_json, write_table
+from triplet_distillation.files import write_json
 from triplet_distillation.provenance import file_digest
 from triplet_distillation.settings import TrainingJob
+from triplet_distillation.tabular import read_table, write_table
 from triplet_distillation.training import engine
 from triplet_distillation.training.job import train_model
 

@@ -13,9 +13,10 @@ from runs import NETWORK, TRAINING, distill, make_teacher, run, sibling_folder
 from torch import nn
 
 from triplet_distillation import registry
-from triplet_distillation.files import read_json, read_table, write_json, write_table
+from triplet_distillation.files import read_json, write_json
 from triplet_distillation.losses import LossContext
 from triplet_distillation.networks import weights
+from triplet_distillation.tabular import read_table, write_table
 from triplet_distillation.training import guards
 from triplet_distillation.training.batches import Batch
 

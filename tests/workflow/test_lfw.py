@@ -79,7 +79,7 @@ def test_every_round_has_two_folds_of_identities_on_whom_it_is_not_trained(resul
     faces = pd.Series(identities)[store.column("detection_status") != NO_FACE].value_counts()
     folds, with_two_faces = [], set(faces.index[faces >= 2])
     for number in range(5):
-        pairs = pd.read_csv(results / f"split/round{number}/lfw_view2.csv")
+        pairs = pd.read_parquet(results / f"split/round{number}/pairs/lfw_view2.parquet")
         assert pairs.groupby("fold").same.agg(["size", "sum"]).to_numpy().tolist() == [[60, 30], [60, 30]]
         assert ((identities[pairs.a] == identities[pairs.b]) == pairs.same).all()
         assert ((pairs.identity_a == pairs.identity_b) == pairs.same).all()

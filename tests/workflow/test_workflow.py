@@ -140,7 +140,7 @@ def test_training_and_test_identities_are_disjoint(study):
     from triplet_distillation.faces.store import FaceStore
 
     identities = FaceStore(study.results / "faces/orl/store.arrow").column("identity")
-    pairs = pd.read_csv(study.results / "split/round0/orl_unseen.csv")
+    pairs = pd.read_parquet(study.results / "split/round0/pairs/orl_unseen.parquet")
     training = pd.read_parquet(study.results / "split/round0/training_set.parquet")
     tested = set(identities[pairs[["a", "b"]].to_numpy().ravel()])
     trained = set(identities[training.row])
@@ -179,12 +179,14 @@ def test_another_seed_trains_and_evaluates_that_run_alone(study):
     study.configure("seeds.yaml", seeds=[0, 1])
     jobs = study.would_run(config="seeds.yaml")
     methods = ("triplet_0.3", "triplet_matched", "triplet_distillation")
+    models = ("student", *(f"students/{method}" for method in methods))
     assert {job for job in jobs if "seed=" in job} == {
         "train:role=student, seed=1",
         "calibrate:distance=squared_euclidean, seed=1",
         "match_margin:method=triplet_distillation, seed=1",
         *(f"distill:method={method}, seed=1" for method in methods),
-        *(f"evaluate:model={model}, seed=1" for model in ("student", *(f"students/{method}" for method in methods))),
+        *(f"evaluate:model={model}, seed=1" for model in models),
+        *(f"embed_test_faces:model={model}, seed=1, dataset=orl" for model in models),
     }
     others = {job.split(":")[0] for job in jobs if "seed=" not in job}
     assert not others & {"align", "profile", "make_pairs", "make_training_set", "export"}
@@ -222,7 +224,7 @@ def test_rounds_test_everybody_once_by_models_that_never_saw_them(study):
     identities = FaceStore(results / "faces/orl/store.arrow").column("identity")
     tested = []
     for number in range(4):
-        pairs = pd.read_csv(results / f"split/round{number}/orl_unseen.csv")
+        pairs = pd.read_parquet(results / f"split/round{number}/pairs/orl_unseen.parquet")
         trained = set(identities[pd.read_parquet(results / f"split/round{number}/training_set.parquet").row])
         tested.append(set(identities[pairs[["a", "b"]].to_numpy().ravel()]))
         assert len(trained) == 30 and not trained & tested[-1]
@@ -275,7 +277,7 @@ def test_comments_docstrings_and_touched_files_rerun_nothing(study):
 def test_changed_evaluation_setting_retrains_nothing(study):
     study.configure("flip.yaml", evaluation={"flip": "add"})
     text = study.snakemake("-n", config="flip.yaml").text
-    assert not re.search(r"^(local)?rule (train|distill|embed|align):", text, re.MULTILINE)
+    assert not re.search(r"^(local)?rule (train|distill|embed|embed_test_faces|align):", text, re.MULTILINE)
     assert re.search(r"^(local)?rule evaluate:", text, re.MULTILINE)
 
 
@@ -346,8 +348,8 @@ def test_exported_student_compares_images_and_teaches_another_study(study):
     teacher, student = (
         json.loads(path.read_text())["orl_unseen"]
         for path in (
-            results / "evaluation/teacher/seed0.json",
-            study.results / "evaluation/students/triplet_distillation/seed0.json",
+            results / "evaluation/teacher/seed0/metrics.json",
+            study.results / "evaluation/students/triplet_distillation/seed0/metrics.json",
         )
     )
     assert teacher["auc"] == pytest.approx(student["auc"], abs=1e-4)

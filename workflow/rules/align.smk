@@ -35,4 +35,4 @@ use rule template as merge_shards with:
         runtime=120,
     params:
         script="merge_shards.py",
-        code=code("merge_shards.py"),
+        code=lambda wildcards: code("merge_shards.py"),

@@ -11,7 +11,7 @@ use rule template as calibrate with:
     params:
         script="calibrate.py",
         settings=study["calibration"],
-        code=code("calibrate.py"),
+        code=lambda wildcards: code("calibrate.py"),
 
 
 # The mean margin that a distillation will train with, for its control.

@@ -28,6 +28,8 @@ if study["execution"]["portable"]:
 else:
     portable.replace_environment(portable.native_environment(os.environ))
 
+# Where `<results>` is: the Snakefile says so after this file.
+PATHVARS = workflow.pathvars
 SEEDS = study["seeds"]
 METHODS = list(study["methods"])
 STUDENTS = [f"students/{method}" for method in METHODS]
@@ -70,6 +72,14 @@ USES_TEACHER = any(
 BENCHMARKS_ON_TRAINING_DATA = [
     name for name, benchmark in study["benchmarks"].items() if benchmark["dataset"] == study["training_data"]["dataset"]
 ]
+# Benchmarks whose people nobody may be trained on: on the same data set, or on another where both have people's names.
+HELD_OUT_FROM_TRAINING = [
+    name
+    for name, benchmark in study["benchmarks"].items()
+    if configuration.names_are_comparable(benchmark["dataset"], study["training_data"]["dataset"], study["datasets"])
+]
+# Data sets that are exported as training packs.
+PACKED = list(study["datasets"]) if study["packs"]["held_out"] else [study["training_data"]["dataset"]]
 FIXED_MARGINS = {
     method.get("label", name): method["margin"]
     for name, method in study["methods"].items()
@@ -146,7 +156,27 @@ def round_on(benchmark, seed):
 
 
 def pairs_of(benchmark, seed):
-    return f"<results>/split/round{round_on(benchmark, seed)}/{benchmark}.csv"
+    return f"<results>/split/round{round_on(benchmark, seed)}/pairs/{benchmark}.parquet"
+
+
+def templates_of(benchmark, seed):
+    """The faces of a benchmark's templates, if it compares any."""
+    return f"<results>/split/round{round_on(benchmark, seed)}/templates/{benchmark}.parquet"
+
+
+def test_faces_of(benchmark, seed):
+    """All faces of the people in a benchmark's pairs."""
+    return f"<results>/split/round{round_on(benchmark, seed)}/test_faces/{benchmark}.parquet"
+
+
+def seed_of_round(number):
+    """The first run of a round."""
+    return SEEDS[int(number)]
+
+
+def embeddings_of(benchmark, wildcards):
+    """A model's embeddings of the faces of everyone who is tested on a benchmark's data set."""
+    return f"<results>/evaluation/{wildcards.model}/seed{wildcards.seed}/{benchmark_data(benchmark)}.safetensors"
 
 
 def training_set(wildcards):
@@ -156,9 +186,12 @@ def training_set(wildcards):
 
 ROUNDS = range(study["rounds"])
 TRAINING_SETS = [f"<results>/split/round{number}/training_set.parquet" for number in ROUNDS]
-# The pairs that the models of every round are tested on.
+# The pairs that the models of every round are tested on, and all faces of the people in them.
 TESTED_IN_ROUND = {
     (benchmark, number): pairs_of(benchmark, SEEDS[number]) for benchmark in BENCHMARKS for number in ROUNDS
+}
+TEST_FACES = {
+    (benchmark, number): test_faces_of(benchmark, SEEDS[number]) for benchmark in BENCHMARKS for number in ROUNDS
 }
 # What every table and figure needs: names, and for every run (seed) which evaluation of a model belongs to it.
 REPORT_CONTEXT = {
@@ -169,13 +202,17 @@ REPORT_CONTEXT = {
     "weights": {model: [weights_seed(model, seed) for seed in SEEDS] for model in MODELS},
     "rounds": [round_of(seed) for seed in SEEDS],
     "test_groups": {benchmark: [round_on(benchmark, seed) for seed in SEEDS] for benchmark in BENCHMARKS},
+    "far": {
+        name: entry["far"] if entry["metric"] == "tar_at_far" else None for name, entry in study["benchmarks"].items()
+    },
+    "flip": study["evaluation"]["flip"],
 }
 
 
-def evaluations(extension):
-    """Evaluations of every model, ordered by model and run."""
+def evaluations(name):
+    """Evaluations of every model (``metrics.json`` or ``scores.parquet``), ordered by model and run."""
     return [
-        f"<results>/evaluation/{model}/seed{seed}.{extension}"
+        f"<results>/evaluation/{model}/seed{seed}/{name}"
         for model in MODELS
         for seed in dict.fromkeys(REPORT_CONTEXT["runs"][model])
     ]
@@ -219,11 +256,59 @@ def benchmark_store(benchmark):
     return f"<results>/faces/{benchmark_data(benchmark)}/store.arrow"
 
 
+def benchmarks_on(dataset):
+    return [benchmark for benchmark in BENCHMARKS if benchmark_data(benchmark) == dataset]
+
+
 def protocol(benchmark, number):
-    """How a benchmark's pairs are made: held_out or published, with its settings, and the round."""
+    """How a benchmark's pairs are made: held_out, published or pairs, with its settings, and the round."""
     entry = study["benchmarks"][benchmark]
     rounds = study["rounds"] if benchmark in BENCHMARKS_ON_TRAINING_DATA else 1
-    return {key: entry[key] for key in ("held_out", "published") if key in entry} | {"round": (int(number), rounds)}
+    kinds = ("held_out", "published", "pairs")
+    return {key: entry[key] for key in kinds if key in entry} | {"round": (int(number), rounds)}
+
+
+def impostors_needed(benchmark):
+    """Impostor pairs without which a benchmark's metric means nothing."""
+    entry = study["benchmarks"][benchmark]
+    return 10 / entry["far"] if entry["metric"] == "tar_at_far" else 0
+
+
+def left_out_of_pack(wildcards):
+    """What says whom a training pack leaves out: the faces that the first round tests, with their stores."""
+    if study["packs"]["held_out"]:
+        return {}
+    return {
+        "stores": [benchmark_store(benchmark) for benchmark in HELD_OUT_FROM_TRAINING],
+        "faces": [test_faces_of(benchmark, SEEDS[0]) for benchmark in HELD_OUT_FROM_TRAINING],
+    }
+
+
+def false_accept_rates(benchmark):
+    """The study's false accept rates, and the one that the benchmark's metric is about."""
+    entry = study["benchmarks"][benchmark]
+    own = {entry["far"]} if entry["metric"] == "tar_at_far" else set()
+    return sorted(own | set(study["evaluation"]["far"]), reverse=True)
+
+
+def pairs_file(benchmark):
+    """The user's own pairs, if the benchmark has any."""
+    return study["benchmarks"][benchmark].get("pairs", {}).get("file", [])
+
+
+def who_is_tested(benchmark, number):
+    """Who is in a file of pairs, as a parameter; unknown as long as there is no face store. Nothing for other pairs.
+
+    Snakemake compares no parameters that are derived from `input`, so the store's path is made here.
+    """
+    entry = protocol(benchmark, number)
+    if "pairs" not in entry:
+        return {}
+    from triplet_distillation.faces import split  # only here: it takes time to import
+
+    folder = PATHVARS.apply(f"<results>/faces/{benchmark_data(benchmark)}")
+    files = split.DatasetFiles(f"{folder}/store.arrow", f"{folder}/images")
+    return split.digest_of_tested(files, source_settings(benchmark_data(benchmark)), split.Protocol(**entry))
 
 
 def network_of(model):

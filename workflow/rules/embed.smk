@@ -16,4 +16,4 @@ use rule template as embed with:
     params:
         script="embed.py",
         execution=INFERENCE,
-        code=code("embed.py", network_code(study["teacher"]["network"])),
+        code=lambda wildcards: code("embed.py", network_code(study["teacher"]["network"])),

@@ -1,22 +1,47 @@
-# Embed the test faces with one model and score the pairs of every benchmark.
-use rule template as evaluate with:
+# Embed all faces of everyone who is tested on one data set with one model: other pairs or metrics need no network.
+use rule template as embed_test_faces with:
     input:
         weights=weights_of,
-        stores=[benchmark_store(benchmark) for benchmark in BENCHMARKS],
-        pairs=lambda wildcards: [pairs_of(benchmark, wildcards.seed) for benchmark in BENCHMARKS],
+        store="<results>/faces/{dataset}/store.arrow",
+        faces=lambda wildcards: [
+            test_faces_of(benchmark, wildcards.seed) for benchmark in benchmarks_on(wildcards.dataset)
+        ],
     output:
-        metrics="<results>/evaluation/{model}/seed{seed}.json",
-        scores="<results>/evaluation/{model}/seed{seed}.parquet",
+        "<results>/evaluation/{model}/seed{seed}/{dataset}.safetensors",
     pathvars:
-        name="evaluate/{model}.seed{seed}",
+        name="embed_test_faces/{model}.seed{seed}.{dataset}",
     threads: study["execution"]["threads"]
     resources:
         mem_mb=5000,
-        runtime=240,
+        runtime=720,
         gpu=GPUS,
+    params:
+        script="embed_test_faces.py",
+        execution=INFERENCE,
+        code=lambda wildcards: code("embed_test_faces.py", network_code(network_of(wildcards.model))),
+
+
+# Score the pairs of every benchmark with one model.
+use rule template as evaluate with:
+    input:
+        embeddings=lambda wildcards: [embeddings_of(benchmark, wildcards) for benchmark in BENCHMARKS],
+        stores=[benchmark_store(benchmark) for benchmark in BENCHMARKS],
+        pairs=lambda wildcards: [pairs_of(benchmark, wildcards.seed) for benchmark in BENCHMARKS],
+        templates=lambda wildcards: [templates_of(benchmark, wildcards.seed) for benchmark in BENCHMARKS],
+    output:
+        metrics="<results>/evaluation/{model}/seed{seed}/metrics.json",
+        scores="<results>/evaluation/{model}/seed{seed}/scores.parquet",
+    pathvars:
+        name="evaluate/{model}.seed{seed}",
+    resources:
+        mem_mb=5000,
+        runtime=240,
     params:
         script="evaluate.py",
         benchmarks=list(BENCHMARKS),
-        settings={key: study["evaluation"][key] for key in ("flip", "far")},
-        execution=INFERENCE,
-        code=lambda wildcards: code("evaluate.py", network_code(network_of(wildcards.model))),
+        settings={
+            "flip": study["evaluation"]["flip"],
+            "far": {benchmark: false_accept_rates(benchmark) for benchmark in BENCHMARKS},
+            "templates": {benchmark: study["benchmarks"][benchmark]["templates"] for benchmark in BENCHMARKS},
+        },
+        code=lambda wildcards: code("evaluate.py"),

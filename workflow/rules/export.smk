@@ -2,8 +2,8 @@
 use rule template as export with:
     input:
         weights=f"<results>/students/{EXPORTED}/seed{SEEDS[0]}/weights.safetensors",
-        scores=f"<results>/evaluation/students/{EXPORTED}/seed{SEEDS[0]}.parquet",
-        metrics=f"<results>/evaluation/students/{EXPORTED}/seed{SEEDS[0]}.json",
+        scores=f"<results>/evaluation/students/{EXPORTED}/seed{SEEDS[0]}/scores.parquet",
+        metrics=f"<results>/evaluation/students/{EXPORTED}/seed{SEEDS[0]}/metrics.json",
         store=TRAINING_STORE,
         teacher=f"<results>/teacher/seed{SEEDS[0]}/weights.safetensors",
     output:
@@ -27,4 +27,4 @@ use rule template as export with:
             "benchmarks": BENCHMARKS,
             "teacher_license": study["teacher"]["license"],
         },
-        code=code("export.py", network_code(study["student"]["network"])),
+        code=lambda wildcards: code("export.py", network_code(study["student"]["network"])),

@@ -13,7 +13,7 @@ use rule template as plot_faces with:
         name="plot_faces",
     params:
         script="plot_faces.py",
-        code=code("plot_faces.py"),
+        code=lambda wildcards: code("plot_faces.py"),
 
 
 # Loss of every model over its steps.
@@ -37,7 +37,7 @@ use rule template as plot_training_curves with:
         runs={role: len(first_stage_seeds(role)) for role in TRAINED} | {model: len(SEEDS) for model in STUDENTS},
         trained=TRAINED,
         context=REPORT_CONTEXT,
-        code=code("plot_training_curves.py"),
+        code=lambda wildcards: code("plot_training_curves.py"),
 
 
 # The sampled triplets' d, the margins, and the line F(d).
@@ -57,7 +57,7 @@ use rule template as plot_calibration with:
     params:
         script="plot_calibration.py",
         distances=DISTANCES,
-        code=code("plot_calibration.py"),
+        code=lambda wildcards: code("plot_calibration.py"),
 
 
 # A few triplets as images, with the margin that each method gives them.
@@ -79,13 +79,13 @@ use rule template as plot_triplets with:
     params:
         script="plot_triplets.py",
         fixed_margins=FIXED_MARGINS,
-        code=code("plot_triplets.py"),
+        code=lambda wildcards: code("plot_triplets.py"),
 
 
 # True accepts against false accepts of every model.
 use rule template as plot_roc with:
     input:
-        scores=evaluations("parquet"),
+        scores=evaluations("scores.parquet"),
         training_sets=TRAINING_SETS,
     output:
         report(
@@ -99,7 +99,7 @@ use rule template as plot_roc with:
     params:
         script="plot_roc.py",
         context=REPORT_CONTEXT,
-        code=code("plot_roc.py"),
+        code=lambda wildcards: code("plot_roc.py"),
 
 
 # Genuine and impostor scores of every model.
@@ -115,13 +115,13 @@ use rule plot_roc as plot_score_distributions with:
         name="plot_score_distributions",
     params:
         script="plot_score_distributions.py",
-        code=code("plot_score_distributions.py"),
+        code=lambda wildcards: code("plot_score_distributions.py"),
 
 
 # Accuracy of every model against its cost.
 use rule plot_roc as plot_accuracy_against_flops with:
     input:
-        scores=evaluations("parquet"),
+        scores=evaluations("scores.parquet"),
         training_sets=TRAINING_SETS,
         profiles=[f"<results>/profile/{network_of(model)}.json" for model in MODELS],
     output:
@@ -135,7 +135,7 @@ use rule plot_roc as plot_accuracy_against_flops with:
         name="plot_accuracy_against_flops",
     params:
         script="plot_accuracy_against_flops.py",
-        code=code("plot_accuracy_against_flops.py"),
+        code=lambda wildcards: code("plot_accuracy_against_flops.py"),
 
 
 FIGURES = [

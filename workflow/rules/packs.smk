@@ -1,6 +1,7 @@
-# Write a data set's faces as an InsightFace training pack.
+# Write a data set's faces as an InsightFace training pack, without the people whom the first round tests.
 use rule template as export_training_pack with:
     input:
+        unpack(left_out_of_pack),
         store="<results>/faces/{dataset}/store.arrow",
     output:
         records="<results>/packs/{dataset}/train.rec",
@@ -13,21 +14,21 @@ use rule template as export_training_pack with:
         runtime=120,
     params:
         script="export_training_pack.py",
-        code=code("export_training_pack.py"),
+        code=lambda wildcards: code("export_training_pack.py"),
 
 
 # Write a benchmark's pairs as an InsightFace verification pack.
 use rule template as export_verification_pack with:
     input:
         store=lambda wildcards: benchmark_store(wildcards.benchmark),
-        pairs="<results>/split/round0/{benchmark}.csv",
+        pairs="<results>/split/round0/pairs/{benchmark}.parquet",
     output:
         "<results>/packs/{benchmark}.bin",
     pathvars:
         name="export_verification_pack/{benchmark}",
     params:
         script="export_verification_pack.py",
-        code=code("export_verification_pack.py"),
+        code=lambda wildcards: code("export_verification_pack.py"),
 
 
 rule create_mxnet_environment:
@@ -73,6 +74,7 @@ rule read_with_mxnet:
 # Compare what mxnet read with the face store, byte for byte.
 use rule template as check_training_pack with:
     input:
+        unpack(left_out_of_pack),
         store="<results>/faces/{dataset}/store.arrow",
         listing="<results>/packs/{dataset}.mxnet.csv",
     output:
@@ -81,4 +83,4 @@ use rule template as check_training_pack with:
         name="check_training_pack/{dataset}",
     params:
         script="check_training_pack.py",
-        code=code("check_training_pack.py"),
+        code=lambda wildcards: code("check_training_pack.py"),

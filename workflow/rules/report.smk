@@ -7,7 +7,7 @@ use rule template as write_config with:
     params:
         script="write_config.py",
         config=configuration.for_rerun(config, study),
-        code=code("write_config.py"),
+        code=lambda wildcards: code("write_config.py"),
 
 
 # Collect tables and figures in one HTML file that opens offline.
@@ -32,4 +32,4 @@ use rule template as make_report with:
     params:
         script="make_report.py",
         snakefile=ROOT / "Snakefile",
-        code=code("make_report.py"),
+        code=lambda wildcards: code("make_report.py"),

@@ -23,7 +23,7 @@ use rule template as hash_study with:
             seed=SEEDS,
             file=["history.parquet", "weights.safetensors"],
         ),
-        evaluate=evaluations("parquet"),
+        evaluate=evaluations("scores.parquet"),
         tables=[
             rules.make_table2.output.csv,
             rules.make_verification_table.output.csv,
@@ -41,7 +41,7 @@ use rule template as hash_study with:
         script="hash_study.py",
         configuration=provenance.digest({**study, "published_hashes": ""}),
         folder=lambda wildcards, output: str(Path(output[0]).parent),
-        code=code("hash_study.py"),
+        code=lambda wildcards: code("hash_study.py"),
 
 
 # Say where this study first differs from the published one.
@@ -55,4 +55,4 @@ use rule template as compare_hashes with:
         name="compare_hashes",
     params:
         script="compare_hashes.py",
-        code=code("compare_hashes.py"),
+        code=lambda wildcards: code("compare_hashes.py"),

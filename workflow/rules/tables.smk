@@ -16,14 +16,15 @@ use rule template as make_table1 with:
     params:
         script="make_table1.py",
         networks=study["profile"]["networks"],
-        code=code("make_table1.py"),
+        code=lambda wildcards: code("make_table1.py"),
 
 
 # Table 2: accuracy of every model on every benchmark, with intervals.
 use rule template as make_table2 with:
     input:
-        scores=evaluations("parquet"),
+        scores=evaluations("scores.parquet"),
         training_sets=TRAINING_SETS,
+        stores=[benchmark_store(benchmark) for benchmark in BENCHMARKS],
     output:
         csv="<results>/tables/table2.csv",
         html=report(
@@ -38,13 +39,14 @@ use rule template as make_table2 with:
     params:
         script="make_table2.py",
         context=REPORT_CONTEXT,
-        code=code("make_table2.py"),
+        code=lambda wildcards: code("make_table2.py"),
 
 
 # All metrics of every model: k-fold accuracy, AUC, EER, TAR at FAR.
 use rule template as make_verification_table with:
     input:
-        metrics=evaluations("json"),
+        metrics=evaluations("metrics.json"),
+        stores=[benchmark_store(benchmark) for benchmark in BENCHMARKS],
     output:
         csv="<results>/tables/verification.csv",
         html=report(
@@ -58,14 +60,15 @@ use rule template as make_verification_table with:
     params:
         script="make_verification_table.py",
         context=REPORT_CONTEXT,
-        code=code("make_verification_table.py"),
+        code=lambda wildcards: code("make_verification_table.py"),
 
 
 # The findings of the study: warnings, changes, and which differences are supported.
 use rule template as make_findings with:
     input:
-        scores=evaluations("parquet"),
+        scores=evaluations("scores.parquet"),
         training_sets=TRAINING_SETS,
+        stores=[benchmark_store(benchmark) for benchmark in BENCHMARKS],
         histories=expand("<results>/{model}/seed{seed}/history.parquet", model=STUDENTS, seed=SEEDS),
         margins=expand("<results>/calibration/{distance}.seed{seed}.json", distance=DISTANCES, seed=SEEDS),
     output:
@@ -84,7 +87,7 @@ use rule template as make_findings with:
         students=STUDENTS,
         distances=DISTANCES,
         context=REPORT_CONTEXT,
-        code=code("make_findings.py"),
+        code=lambda wildcards: code("make_findings.py"),
 
 
 # Count the outcomes of the alignment, and what training set and benchmarks have in common.
@@ -96,7 +99,7 @@ use rule template as make_quality_table with:
         training_store=TRAINING_STORE,
         training_sets=TRAINING_SETS,
         benchmark_stores=[benchmark_store(benchmark) for benchmark, _ in TESTED_IN_ROUND],
-        pairs=list(TESTED_IN_ROUND.values()),
+        faces=list(TEST_FACES.values()),
     output:
         csv="<results>/faces/quality.csv",
         html=report(
@@ -113,5 +116,7 @@ use rule template as make_quality_table with:
     params:
         script="make_quality_table.py",
         datasets=list(study["datasets"]),
-        benchmarks=[(BENCHMARKS[benchmark], number) for benchmark, number in TESTED_IN_ROUND],
-        code=code("make_quality_table.py"),
+        benchmarks=[
+            (BENCHMARKS[benchmark], number, benchmark in HELD_OUT_FROM_TRAINING) for benchmark, number in TEST_FACES
+        ],
+        code=lambda wildcards: code("make_quality_table.py"),

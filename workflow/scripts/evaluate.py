@@ -1,14 +1,14 @@
-from triplet_distillation.evaluation.evaluate import evaluate_model
+from triplet_distillation.evaluation.evaluate import BenchmarkFiles, evaluate_model
 from triplet_distillation.logs import logged_to
-from triplet_distillation.settings import EvaluationSettings, ExecutionSettings
+from triplet_distillation.settings import EvaluationSettings
 
 with logged_to(snakemake.log[0]):
-    files = zip(snakemake.input.stores, snakemake.input.pairs)
+    files = snakemake.input
+    paths = zip(files.stores, files.pairs, files.templates, files.embeddings)
     evaluate_model(
-        weights_path=snakemake.input.weights,
-        benchmarks=dict(zip(snakemake.params.benchmarks, files)),
-        settings=EvaluationSettings(**snakemake.params.settings),
-        execution=ExecutionSettings(**snakemake.params.execution),
+        name=snakemake.wildcards.model,
+        benchmarks={name: BenchmarkFiles(*each) for name, each in zip(snakemake.params.benchmarks, paths)},
+        settings=EvaluationSettings.from_dict(snakemake.params.settings),
         metrics_output=snakemake.output.metrics,
-        scores_output=snakemake.output.scores,
+        scores=snakemake.output.scores,
     )

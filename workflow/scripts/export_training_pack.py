@@ -1,7 +1,13 @@
 from pathlib import Path
 
 from triplet_distillation.faces.export import export_training_pack
+from triplet_distillation.faces.split import HeldOutFaces
 from triplet_distillation.logs import logged_to
 
 with logged_to(snakemake.log[0]):
-    export_training_pack(snakemake.input.store, str(Path(snakemake.output.records).parent))
+    files = zip(snakemake.input.get("stores", []), snakemake.input.get("faces", []))
+    export_training_pack(
+        store_path=snakemake.input.store,
+        held_out=[HeldOutFaces(*each) for each in files],
+        folder=str(Path(snakemake.output.records).parent),
+    )

@@ -1,6 +1,7 @@
 from triplet_distillation.logs import logged_to
 from triplet_distillation.reporting.context import ReportContext, group
-from triplet_distillation.reporting.findings import TrainingFiles, write_findings
+from triplet_distillation.reporting.findings import FindingsFiles, TrainingFiles, write_findings
+from triplet_distillation.reporting.protocols import describe_protocols
 from triplet_distillation.reporting.runs import Evaluations
 
 with logged_to(snakemake.log[0]):
@@ -14,6 +15,6 @@ with logged_to(snakemake.log[0]):
             histories=group(snakemake.input.histories, dict.fromkeys(names.students, runs)),
             margins=group(snakemake.input.margins, dict.fromkeys(names.distances, runs)),
         ),
-        csv=snakemake.output.csv,
-        html_page=snakemake.output.html,
+        protocols=describe_protocols(context, snakemake.input.stores),
+        outputs=FindingsFiles(snakemake.output.csv, snakemake.output.html),
     )

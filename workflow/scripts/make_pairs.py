@@ -1,11 +1,11 @@
-from triplet_distillation.faces.split import write_pairs
+from triplet_distillation.faces.split import DatasetFiles, PairFiles, Protocol, write_pairs
 from triplet_distillation.logs import logged_to
 
 with logged_to(snakemake.log[0]):
     write_pairs(
-        store_path=snakemake.input.store,
-        images=snakemake.input.images,
+        dataset=DatasetFiles(snakemake.input.store, snakemake.input.images),
         source=snakemake.params.source,
-        protocol=snakemake.params.protocol,
-        output=snakemake.output[0],
+        protocol=Protocol(**snakemake.params.protocol),
+        impostors=snakemake.params.impostors,
+        output=PairFiles(snakemake.output.pairs, snakemake.output.templates),
     )

@@ -1,14 +1,14 @@
 from triplet_distillation.logs import logged_to
-from triplet_distillation.reporting.quality import BenchmarkPairs, Training, write_quality
+from triplet_distillation.reporting.quality import BenchmarkFaces, Training, write_quality
 
 with logged_to(snakemake.log[0]):
     files, names = snakemake.input, snakemake.params
     datasets = zip(names.datasets, files.stores, files.outcomes, files.origins)
-    benchmarks = zip(names.benchmarks, files.benchmark_stores, files.pairs)
+    benchmarks = zip(names.benchmarks, files.benchmark_stores, files.faces)
     write_quality(
         datasets={name: {"store": a, "outcomes": b, "origin": c} for name, a, b, c in datasets},
         training=Training(files.training_store, list(files.training_sets)),
-        benchmarks=[BenchmarkPairs(label, number, a, b) for (label, number), a, b in benchmarks],
+        benchmarks=[BenchmarkFaces(*about, *paths) for about, *paths in benchmarks],
         csv=snakemake.output.csv,
         html_page=snakemake.output.html,
     )

@@ -14,11 +14,12 @@ from triplet_distillation.deployment.card import model_card
 from triplet_distillation.deployment.model import Model
 from triplet_distillation.evaluation.verification import read_metrics, threshold_at_far
 from triplet_distillation.faces.store import FaceStore
-from triplet_distillation.files import atomic_write, read_table, write_json, write_text
+from triplet_distillation.files import atomic_write, write_json, write_text
 from triplet_distillation.logs import summary
 from triplet_distillation.networks import weights
 from triplet_distillation.networks.weights import INPUT, normalize_pixels
 from triplet_distillation.settings import ExportSettings
+from triplet_distillation.tabular import read_table
 
 REQUIRED_COSINE = 0.99999
 """Lowest acceptable cosine between ONNX Runtime's and PyTorch's embeddings of a face."""

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from triplet_distillation.evaluation.embed import embed_images, fuse
+from triplet_distillation.evaluation.embed import embed_images
+from triplet_distillation.evaluation.fusion import face_embeddings
 from triplet_distillation.faces import align
 from triplet_distillation.faces.detectors.mtcnn import MTCNNDetector
 from triplet_distillation.faces.images import read_image
@@ -54,7 +55,7 @@ class Model:
 
     def embed(self, faces: np.ndarray) -> np.ndarray:
         """L2-normalized embeddings [N, D] of aligned faces, uint8 RGB [N, 112, 112, 3], computed as in the study."""
-        return fuse(embed_images(self.network, faces, torch.device("cpu")), self.metadata["flip"])
+        return face_embeddings(embed_images(self.network, faces, torch.device("cpu")), self.metadata["flip"])
 
 
 def _open_onnx(path: Path) -> tuple[ONNXTeacher, dict[str, Any]]:

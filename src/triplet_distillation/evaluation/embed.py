@@ -3,20 +3,21 @@
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional
 
+from triplet_distillation.evaluation.kept_embeddings import KeptEmbeddings
 from triplet_distillation.faces.store import FaceStore
-from triplet_distillation.logs import progress
+from triplet_distillation.logs import progress, summary
+from triplet_distillation.networks import weights
+from triplet_distillation.networks.execution import setup_device
 from triplet_distillation.networks.weights import normalize_pixels
-
-FLIP_FUSION = ("concatenate", "add", "none")
-"""How an image and its flipped copy make one embedding: as in the paper, as in InsightFace, or without the copy."""
+from triplet_distillation.settings import ExecutionSettings
+from triplet_distillation.tabular import read_table
 
 
 def embed(
     network: nn.Module, store: FaceStore, rows: np.ndarray, device: torch.device, batch_size: int = 64
 ) -> np.ndarray:
-    """L2-normalized embeddings of the faces at ``rows`` and of their flipped copies.
+    """Outputs of ``network`` for the faces at ``rows`` and their flipped copies, not normalized.
 
     Returns:
         [len(rows), 2, D] float32: image, flipped image.
@@ -33,20 +34,23 @@ def embed(
 def embed_images(network: nn.Module, images: np.ndarray, device: torch.device) -> np.ndarray:
     """:func:`embed` for uint8 RGB images [N, 112, 112, 3] in one batch, with a network that is on ``device``."""
     both = torch.from_numpy(np.concatenate([images, images[:, :, ::-1]])).permute(0, 3, 1, 2)
-    embeddings = functional.normalize(network(normalize_pixels(both.to(device))))
+    embeddings = network(normalize_pixels(both.to(device)))
     return embeddings.view(2, len(images), -1).transpose(0, 1).cpu().numpy()
 
 
-def fuse(embeddings: np.ndarray, flip: str) -> np.ndarray:
-    """One L2-normalized embedding per face from [N, 2, D]: [N, 2·D] (``concatenate``) or [N, D].
+def embed_test_faces(
+    weights_path: str, store_path: str, tested: list[str], execution: ExecutionSettings, output: str
+) -> None:
+    """Embed, for :class:`.kept_embeddings.KeptEmbeddings`, the test faces of all benchmarks on one store.
 
-    Raises:
-        ValueError: ``flip`` is not one of :data:`FLIP_FUSION`.
+    Args:
+        tested: paths of the tables of test faces (``row``).
+        output: path of the embeddings.
     """
-    if flip not in FLIP_FUSION:
-        raise ValueError(f"unknown use of the flipped image {flip!r}: choose one of {', '.join(FLIP_FUSION)}")
-    if flip == "concatenate":
-        fused = embeddings.reshape(len(embeddings), -1)
-    else:
-        fused = embeddings.sum(axis=1) if flip == "add" else embeddings[:, 0]
-    return fused / np.linalg.norm(fused, axis=1, keepdims=True)
+    device = setup_device(execution)
+    network, metadata = weights.load(weights_path)
+    store = FaceStore(store_path)
+    rows = np.unique(np.concatenate([read_table(path).row for path in tested]))
+    embeddings = embed(network, store, rows, device)
+    KeptEmbeddings(rows, embeddings).write(output)
+    summary(f"{metadata['model']}: {len(rows)} test faces × 2 × {embeddings.shape[2]}")

@@ -1,50 +1,77 @@
-"""Evaluate one model on all benchmarks."""
+"""Evaluate one model on all benchmarks, from the embeddings of the test faces."""
 
 import dataclasses
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from triplet_distillation.evaluation import verification
-from triplet_distillation.evaluation.embed import embed, fuse
+from triplet_distillation.evaluation.fusion import face_embeddings
+from triplet_distillation.evaluation.kept_embeddings import KeptEmbeddings, read_kept_embeddings
+from triplet_distillation.evaluation.templates import aggregate, weigh_faces
 from triplet_distillation.faces.store import FaceStore
-from triplet_distillation.files import read_table, write_json, write_table
+from triplet_distillation.files import write_json
 from triplet_distillation.logs import summary
-from triplet_distillation.networks import weights
-from triplet_distillation.networks.execution import setup_device
-from triplet_distillation.settings import EvaluationSettings, ExecutionSettings
+from triplet_distillation.settings import EvaluationSettings
+from triplet_distillation.tabular import read_table, write_table
+
+
+class BenchmarkFiles(NamedTuple):
+    """Paths of a benchmark's face ``store``, ``pairs`` and ``templates``, and of a model's ``embeddings``."""
+
+    store: str
+    pairs: str
+    templates: str
+    embeddings: str
 
 
 def evaluate_model(
-    weights_path: str,
-    benchmarks: dict[str, tuple[str, str]],
-    settings: EvaluationSettings,
-    execution: ExecutionSettings,
-    metrics_output: str,
-    scores_output: str,
+    name: str, benchmarks: dict[str, BenchmarkFiles], settings: EvaluationSettings, metrics_output: str, scores: str
 ) -> None:
-    """Embed the faces of every benchmark with one model, score its pairs, and write metrics and scores.
+    """Score the pairs of every benchmark, and write metrics and scores.
 
     Args:
-        weights_path: of the model.
-        benchmarks: name to (path of the store, path of the pairs).
-        settings: fusion of the flipped image, and the false accept rates.
-        execution: where to run.
+        name: of the model.
+        benchmarks: name to its files.
+        settings: how faces and templates are fused, and the false accept rates.
         metrics_output: JSON, benchmark to :class:`.verification.VerificationMetrics`.
-        scores_output: Parquet, one row per pair: ``benchmark, a, b, same, fold, score, correct``.
+        scores: output, Parquet, one row per pair: ``a, b, same, fold, identity_a, identity_b, score, benchmark``.
     """
-    device = setup_device(execution)
-    network, metadata = weights.load(weights_path)
     metrics, tables = {}, []
-    for benchmark, (store_path, pairs_path) in benchmarks.items():
-        store, pairs = FaceStore(store_path), read_table(pairs_path)
-        rows = np.unique(pairs[["a", "b"]])
-        embeddings = fuse(embed(network, store, rows, device), settings.flip)
-        places = pairs.assign(a=np.searchsorted(rows, pairs.a), b=np.searchsorted(rows, pairs.b))
-        scores = verification.pair_scores(embeddings, places)
-        found, correct = verification.evaluate(scores, pairs, settings.far)
-        metrics[benchmark] = dataclasses.asdict(found)
-        tables.append(pairs.assign(score=scores, correct=correct, benchmark=benchmark))
-        summary(f"{metadata['model']} on {benchmark}: accuracy {100 * found.accuracy:.2f}%, AUC {found.auc:.4f}")
+    for benchmark, files in benchmarks.items():
+        pairs, members = read_table(files.pairs), read_table(files.templates)
+        embeddings = read_kept_embeddings(files.embeddings)
+        if len(members):
+            fusion = settings.templates[benchmark]
+            weights = FaceStore(files.store).column("score")[members.row] if fusion.detector_score else None
+            faces = embeddings.embeddings[embeddings.places(members.row.to_numpy())]
+            found = score_templates(pairs, members, weigh_faces(faces, settings.flip, weights, fusion.unit_faces))
+        else:
+            found = score_faces(pairs, embeddings, settings.flip)
+        measured = verification.evaluate(found, pairs, settings.far[benchmark])
+        metrics[benchmark] = dataclasses.asdict(measured)
+        tables.append(pairs.assign(score=found, benchmark=benchmark))
+        summary(f"{name} on {benchmark}: {verification.in_words(measured)}")
     write_json(metrics_output, metrics)
-    write_table(scores_output, pd.concat(tables, ignore_index=True))
+    write_table(scores, pd.concat(tables, ignore_index=True))
+
+
+def score_faces(pairs: pd.DataFrame, embeddings: KeptEmbeddings, flip: str) -> np.ndarray:
+    """Cosine similarity of every pair of faces, [pairs] float64."""
+    rows = np.unique(pairs[["a", "b"]])
+    faces = face_embeddings(embeddings.embeddings[embeddings.places(rows)], flip)
+    places = pairs.assign(a=np.searchsorted(rows, pairs.a), b=np.searchsorted(rows, pairs.b))
+    return verification.pair_scores(faces, places)
+
+
+def score_templates(pairs: pd.DataFrame, members: pd.DataFrame, embeddings: np.ndarray) -> np.ndarray:
+    """Cosine similarity of every pair of templates, [pairs] float64.
+
+    Args:
+        pairs: ``a, b`` are numbers of templates, from 0.
+        members: ``template, media`` of every face.
+        embeddings: of every face, [faces, D], from :func:`.templates.weigh_faces`.
+    """
+    _, fused = aggregate(embeddings, members.template.to_numpy(), members.media.to_numpy())
+    return verification.cosine_similarities(fused, pairs.a.to_numpy(), pairs.b.to_numpy())

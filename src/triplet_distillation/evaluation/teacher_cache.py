@@ -3,6 +3,7 @@
 import numpy as np
 
 from triplet_distillation.evaluation.embed import embed
+from triplet_distillation.evaluation.fusion import normalize
 from triplet_distillation.faces.store import FaceStore
 from triplet_distillation.files import atomic_write, write_json
 from triplet_distillation.logs import summary
@@ -24,7 +25,7 @@ def write_teacher_embeddings(
     device = setup_device(execution)
     network, metadata = weights.load(weights_path)
     store = FaceStore(store_path)
-    embeddings = embed(network, store, np.arange(len(store)), device)
+    embeddings = normalize(embed(network, store, np.arange(len(store)), device))
     with atomic_write(output) as temporary:
         np.save(temporary, embeddings)
     write_json(

@@ -9,9 +9,10 @@ import pandas as pd
 
 from triplet_distillation import registry
 from triplet_distillation.faces.sources import Downloads, Source
-from triplet_distillation.files import write_json, write_table
+from triplet_distillation.files import write_json
 from triplet_distillation.logs import summary
 from triplet_distillation.provenance import file_digest
+from triplet_distillation.tabular import write_table
 
 
 def acquire(settings: dict[str, Any], folder: str | Path, downloads: dict) -> tuple[pd.DataFrame, dict]:
@@ -39,7 +40,7 @@ def acquire(settings: dict[str, Any], folder: str | Path, downloads: dict) -> tu
     images = source.acquire(unfinished, Downloads(Path(downloads["folder"]), downloads["mirror"] or None))
     if not images:
         raise ValueError(f"the source has no images: check its settings in the configuration ({settings})")
-    manifest = pd.DataFrame(images)
+    manifest = pd.DataFrame([(image.path, image.identity) for image in images], columns=["path", "identity"])
     files = [unfinished / path for path in manifest.path]
     manifest["bytes"] = [file.stat().st_size for file in files]
     manifest["sha256"] = [file_digest(file) for file in files]

@@ -14,8 +14,9 @@ from triplet_distillation.faces.acquire import open_source
 from triplet_distillation.faces.detectors import Detection, Detector
 from triplet_distillation.faces.images import read_image
 from triplet_distillation.faces.sources import EncodedFace, SourceImage
-from triplet_distillation.files import read_json, read_table, write_table
+from triplet_distillation.files import read_json
 from triplet_distillation.logs import progress, summary
+from triplet_distillation.tabular import read_table, write_table
 
 SIZE = 112
 TEMPLATE = np.array(
@@ -103,7 +104,8 @@ def build_store(
     Args:
         images: in the order of the store; their paths are relative to ``root``.
         labels: identity to its label, over all shards.
-        settings: ``detector`` (a file of ``faces/detectors``), its own settings, and ``batch_size``.
+        settings: ``detector`` (a file of ``faces/detectors``), its own settings, and ``batch_size``; images that come
+            with detections need no detector.
         origin: the source's description for the store's metadata, with its checksum.
 
     Returns:
@@ -113,7 +115,8 @@ def build_store(
     settings = dict(settings)
     batch_size = settings.pop("batch_size")
     settings.pop("shards")
-    detector = registry.load("faces.detectors", settings.pop("detector"))(**settings)
+    detected = any(image.detection for image in images)
+    detector = None if detected else registry.load("faces.detectors", settings.pop("detector"))(**settings)
     outcomes: list[tuple[str, str, str, str]] = []
 
     def faces() -> Iterator[store.StoreRow]:
@@ -128,26 +131,33 @@ def build_store(
                 detection_status=result.detection_status,
             )
 
-    metadata = {**origin, "template": "ArcFace 112×112", "detector": detector.description}
+    description = detector.description if detector else "landmarks published with the data set"
+    metadata = {**origin, "template": "ArcFace 112×112", "detector": description}
     store.write(output, faces(), metadata, may_be_empty=True)
     return pd.DataFrame(outcomes, columns=OUTCOME_COLUMNS)
 
 
 def align_images(
-    images: list[SourceImage], root: Path, detector: Detector, batch_size: int, outcomes: list[tuple]
+    images: list[SourceImage], root: Path, detector: Detector | None, batch_size: int, outcomes: list[tuple]
 ) -> Iterator[tuple[SourceImage, AlignmentResult]]:
-    """Every readable image, aligned; the outcome of each image is appended to ``outcomes``."""
+    """Every readable image, aligned; the outcome of each image is appended to ``outcomes``.
+
+    Without a ``detector``, by the detections that the images come with; one that has none counts as without a face.
+    """
     for start in progress(range(0, len(images), batch_size), "align", "batch"):
         readable = []
         for image in images[start : start + batch_size]:
             try:
                 readable.append((image, read_image(root / image.path)))
             except (ValueError, OSError) as error:
-                outcomes.append((*image, "unreadable", str(error)))
-        detections = detector.detect([pixels for _, pixels in readable])
+                outcomes.append((image.path, image.identity, "unreadable", str(error)))
+        if detector:
+            detections = detector.detect([pixels for _, pixels in readable])
+        else:
+            detections = [[image.detection] if image.detection else [] for image, _ in readable]
         for (image, pixels), found in zip(readable, detections, strict=True):
             result = align_face(pixels, found)
-            outcomes.append((*image, store.DETECTION_STATUS[result.detection_status], ""))
+            outcomes.append((image.path, image.identity, store.DETECTION_STATUS[result.detection_status], ""))
             yield image, result
 
 
@@ -212,10 +222,14 @@ def write_shard(
     if opened.aligned:
         table = copy_aligned_faces(opened.faces(Path(acquired.images)), origin, output)
     else:
-        listed = read_table(acquired.manifest).astype({"path": str, "identity": str})[["path", "identity"]]
+        listed = read_table(acquired.manifest, text=("path", "identity"))[["path", "identity"]]
         labels = {name: label for label, name in enumerate(listed.identity.unique())}
         part = np.array_split(np.arange(len(listed)), settings["shards"])[shard]
-        images = [SourceImage(*row) for row in listed.iloc[part].itertuples(index=False)]
+        detections = opened.detections(Path(acquired.images))
+        images = [
+            SourceImage(path, identity, detections.get(path))
+            for path, identity in listed.iloc[part].itertuples(index=False)
+        ]
         table = build_store(images, labels, acquired.images, settings, origin, output)
     write_table(outcomes, table)
     summary(f"shard {shard + 1}: {count_outcomes(table)}")
@@ -224,7 +238,7 @@ def write_shard(
 def merge_shards(shards: list[str], shard_outcomes: list[str], output: str, outcomes: str) -> None:
     """Merge the shards of a data set into its face store, and their outcomes into one table."""
     store.merge(shards, output)
-    table = pd.concat([read_table(path) for path in shard_outcomes], ignore_index=True)
+    table = pd.concat([read_table(path, text=tuple(OUTCOME_COLUMNS)) for path in shard_outcomes], ignore_index=True)
     write_table(outcomes, table)
     summary(count_outcomes(table))
 

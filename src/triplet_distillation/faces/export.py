@@ -6,19 +6,27 @@ from pathlib import Path
 import numpy as np
 
 from triplet_distillation.faces import insightface
+from triplet_distillation.faces.split import HeldOutFaces, everyone_in
 from triplet_distillation.faces.store import NO_FACE, FaceStore
-from triplet_distillation.files import read_table, write_json
+from triplet_distillation.files import write_json
 from triplet_distillation.logs import summary
+from triplet_distillation.tabular import read_table
 
 
-def export_training_pack(store_path: str, folder: str) -> None:
-    """Write every detected face to a training pack: ``train.rec``, ``train.idx``, ``property``.
+def export_training_pack(store_path: str, held_out: list[HeldOutFaces], folder: str) -> None:
+    """Write detected faces to a training pack: ``train.rec``, ``train.idx``, ``property``.
 
     The bytes of the faces are unchanged; identities are renumbered without gaps, in the
     order of their labels.
+
+    Args:
+        held_out: whose faces are left out.
+
+    Raises:
+        ValueError: nobody is left.
     """
     store = FaceStore(store_path)
-    rows, labels = _order(store)
+    rows, labels = _order(store, held_out)
     faces = ((int(label), bytes(store.encoded(row))) for label, row in zip(labels, rows))
     insightface.write_training_pack(folder, faces)
     summary(f"{folder}: {len(rows)} faces of {labels.max() + 1} identities")
@@ -33,18 +41,19 @@ def export_verification_pack(store_path: str, pairs_path: str, output: str) -> N
     summary(f"{output}: {len(pairs)} pairs")
 
 
-def check_training_pack(store_path: str, listing_path: str, output: str) -> None:
+def check_training_pack(store_path: str, held_out: list[HeldOutFaces], listing_path: str, output: str) -> None:
     """Compare what mxnet read from an exported pack with the store it was made from.
 
     Args:
+        held_out: whose faces were left out.
         listing_path: CSV ``record, label, second_label, sha256, shape``, one row per record.
         output: JSON that says what was compared.
 
     Raises:
         ValueError: a byte, a label or the range of an identity differs; the message says where.
     """
-    store, listing = FaceStore(store_path), read_table(listing_path).set_index("record")
-    rows, labels = _order(store)
+    store, listing = FaceStore(store_path), read_table(listing_path, text=("sha256", "shape")).set_index("record")
+    rows, labels = _order(store, held_out)
     first_identity = len(rows) + 1
     bounds = listing.loc[0, ["label", "second_label"]].tolist()
     if bounds != [first_identity, first_identity + labels.max() + 1] or len(listing) != bounds[1]:
@@ -68,9 +77,12 @@ def check_training_pack(store_path: str, listing_path: str, output: str) -> None
     summary(f"mxnet reads all {len(rows)} faces of {labels.max() + 1} identities as they are in the store")
 
 
-def _order(store: FaceStore) -> tuple[np.ndarray, np.ndarray]:
+def _order(store: FaceStore, held_out: list[HeldOutFaces]) -> tuple[np.ndarray, np.ndarray]:
     """Rows of the detected faces, grouped by identity, and their labels, renumbered without gaps."""
-    labels = store.column("label")
-    usable = np.flatnonzero(store.column("detection_status") != NO_FACE)
-    rows = usable[np.argsort(labels[usable], kind="stable")]
+    labels, left_out = store.column("label"), everyone_in(held_out)
+    usable = (store.column("detection_status") != NO_FACE) & ~np.isin(store.column("identity"), list(left_out))
+    if not usable.any():
+        raise ValueError(f"nobody in {store.path} is left for a training pack: all of them are tested")
+    rows = np.flatnonzero(usable)
+    rows = rows[np.argsort(labels[rows], kind="stable")]
     return rows, np.unique(labels[rows], return_inverse=True)[1]

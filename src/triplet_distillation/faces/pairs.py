@@ -105,35 +105,36 @@ def held_out_pairs(identities: np.ndarray, held_out: list[str], folds: int, seed
     return pd.concat(tables, ignore_index=True)
 
 
-def published_pairs(named: pd.DataFrame, sources: np.ndarray, folds: list[int]) -> pd.DataFrame:
-    """The pairs of a protocol as store rows, for the selected folds.
+def as_rows(named: pd.DataFrame, sources: np.ndarray) -> pd.DataFrame:
+    """Pairs of images as pairs of rows of a store.
 
     Args:
         named: ``a, b`` (names of images), ``same``, ``fold``.
         sources: name of the image of every face in the store, [N].
-        folds: numbers of the folds; empty takes all.
 
     Raises:
-        ValueError: the protocol does not have a fold, or the store does not have an image.
+        ValueError: the store does not have an image.
     """
-    if missing := sorted(set(folds) - set(named.fold)):
-        raise ValueError(f"published.folds contains {missing}, but the protocol has {sorted(set(named.fold))}")
-    chosen = named[named.fold.isin(folds)] if folds else named
-    row_of = pd.Series(np.arange(len(sources)), index=sources)
-    unknown = sorted((set(chosen.a) | set(chosen.b)) - set(row_of.index))
-    if unknown:
+    a, b = (rows_of(named[side], sources) for side in ("a", "b"))
+    return pd.DataFrame({"a": a, "b": b, "same": named.same.to_numpy(), "fold": named.fold.to_numpy()})
+
+
+def rows_of(names: pd.Series, sources: np.ndarray) -> np.ndarray:
+    """The rows of the images ``names`` in a store.
+
+    Args:
+        sources: name of the image of every face in the store, [N].
+
+    Raises:
+        ValueError: the store does not have an image.
+    """
+    rows = pd.Index(sources).get_indexer(names)
+    if unknown := sorted(set(names[rows < 0])):
         raise ValueError(
             f"{len(unknown)} images of the pairs are not in the store, the first is {unknown[0]!r}: the pairs belong "
             "to another data set or variant, or the image could not be read (see faces/quality.html)"
         )
-    return pd.DataFrame(
-        {
-            "a": row_of[chosen.a].to_numpy(),
-            "b": row_of[chosen.b].to_numpy(),
-            "same": chosen.same.to_numpy(),
-            "fold": chosen.fold.to_numpy(),
-        }
-    )
+    return rows
 
 
 def training_set(identities: np.ndarray, usable: np.ndarray, tested: set[str], minimum_images: int) -> pd.DataFrame:

@@ -1,64 +1,202 @@
-"""The split into training and test identities, which are disjoint."""
+"""The split into training and test identities, which are disjoint, also across data sets that name people."""
 
+import errno
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from triplet_distillation.faces import pairs
 from triplet_distillation.faces.acquire import open_source
+from triplet_distillation.faces.sources import Source
 from triplet_distillation.faces.store import NO_FACE, FaceStore
-from triplet_distillation.files import read_table, write_table
 from triplet_distillation.logs import summary
+from triplet_distillation.provenance import digest
+from triplet_distillation.tabular import read_table, write_table
+
+NO_TEMPLATES = pd.DataFrame({name: np.empty(0, np.int64) for name in ("row", "template", "media")})
 
 
-def write_pairs(store_path: str, images: str, source: dict[str, Any], protocol: dict, output: str) -> None:
-    """Write a benchmark's pairs: ``a, b, same, fold, identity_a, identity_b``.
+class PairFiles(NamedTuple):
+    """Paths of a benchmark's ``pairs``, and of the faces in its ``templates``."""
+
+    pairs: str
+    templates: str
+
+
+class DatasetFiles(NamedTuple):
+    """Paths of a data set's face ``store`` and of its folder of ``images``."""
+
+    store: str
+    images: str
+
+
+class Protocol(NamedTuple):
+    """How a benchmark's pairs are made, in one of three ways.
+
+    ``held_out``: ``identities, folds, seed``; ``published``: ``protocol`` (empty for the source's default), ``folds``;
+    ``pairs``: ``file``, ``folds``. ``round``: (index, number of rounds).
+    """
+
+    round: tuple[int, int]
+    held_out: Mapping[str, Any] = MappingProxyType({})
+    published: Mapping[str, Any] = MappingProxyType({})
+    pairs: Mapping[str, Any] = MappingProxyType({})
+
+
+def write_pairs(
+    dataset: DatasetFiles, source: dict[str, Any], protocol: Protocol, impostors: float, output: PairFiles
+) -> None:
+    """Write a benchmark's pairs.
+
+    Pairs: ``a, b, same, fold, identity_a, identity_b``, where ``a, b`` are rows of the store, or numbers of templates
+    (from 0) if the protocol compares those. Templates: ``row`` of the store, ``template, media``, one row per face and
+    template; empty if the protocol compares faces.
 
     Args:
-        images: folder of the data set, which contains a published protocol's files.
+        dataset: paths; the folder of images also has a published protocol's files.
         source: the source's settings.
-        protocol: ``held_out`` with ``identities, folds, seed``, or ``published`` with ``folds``;
-            ``round``: (index, number of rounds).
+        impostors: number of impostor pairs that the benchmark's metric needs.
+        output: paths.
 
     Raises:
-        ValueError: the source has no published protocol, or the pairs cannot be made.
+        ValueError: the pairs cannot be made, or there are too few.
     """
-    store, turn = FaceStore(store_path), pairs.Round(*protocol["round"])
-    if "held_out" in protocol:
-        held_out, identities = protocol["held_out"], store.column("identity").astype(str)
-        chosen = pairs.hold_out(identities, held_out["identities"], held_out["seed"], turn)
-        table = pairs.held_out_pairs(identities, chosen, held_out["folds"], held_out["seed"])
+    store, opened, images = FaceStore(dataset.store), open_source(source), Path(dataset.images)
+    if (name := published_name(opened, protocol)) in opened.template_protocols:
+        table, templates = _template_pairs(store, opened, images, name)
     else:
-        opened = open_source(source)
-        if not opened.has_pairs:
-            raise ValueError(f"the source {source['source']} has no published pairs: use held_out in the benchmark")
-        named = opened.pairs(Path(images))
-        folds = pairs.folds_of_round(protocol["published"]["folds"] or sorted(set(named.fold)), turn)
-        table = pairs.published_pairs(named, store.column("source").astype(str), folds)
-    contents = [hashlib.sha256(store.encoded(row)).digest() for row in np.unique(table[["a", "b"]])]
-    table = pd.concat([table, pairs.identify(table, store.column("label"), contents)], axis=1)
-    write_table(output, table)
-    number = len(np.unique(table[["identity_a", "identity_b"]]))
+        table, templates = _face_pairs(store, opened, images, protocol), NO_TEMPLATES
+    if (number := int((~table.same).sum())) < impostors:
+        raise ValueError(
+            f"the benchmark has {number} impostor pairs, but its metric needs {impostors:.0f}: set a higher far, or "
+            "use metric: accuracy"
+        )
+    write_table(output.pairs, table)
+    write_table(output.templates, templates)
+    number = len(np.union1d(table.identity_a, table.identity_b))
     summary(f"{len(table)} pairs of {number} people in {table.fold.nunique()} folds")
 
 
-def write_training_set(store_path: str, benchmark_pairs: list[str], minimum_images: int, output: str) -> None:
-    """Write the faces to train on, ``row, label``: those of identities that no benchmark of the same store tests.
+def _face_pairs(store: FaceStore, source: Source, images: Path, protocol: Protocol) -> pd.DataFrame:
+    """Pairs of a protocol that compares faces, as :func:`write_pairs` writes them."""
+    table = _rows_of_pairs(store, source, images, protocol)
+    contents = [hashlib.sha256(store.encoded(row)).digest() for row in np.unique(table[["a", "b"]])]
+    return pd.concat([table, pairs.identify(table, store.column("label"), contents)], axis=1)
+
+
+def _rows_of_pairs(store: FaceStore, source: Source, images: Path, protocol: Protocol) -> pd.DataFrame:
+    if protocol.held_out:
+        return _held_out_pairs(store, protocol)
+    return pairs.as_rows(_chosen_pairs(source, images, protocol), store.column("source"))
+
+
+def _held_out_pairs(store: FaceStore, protocol: Protocol) -> pd.DataFrame:
+    identities, settings = store.column("identity").astype(str), protocol.held_out
+    chosen = pairs.hold_out(identities, settings["identities"], settings["seed"], pairs.Round(*protocol.round))
+    return pairs.held_out_pairs(identities, chosen, settings["folds"], settings["seed"])
+
+
+def published_name(source: Source, protocol: Protocol) -> str:
+    """The published protocol that a benchmark uses, by name or by default; empty if it uses none."""
+    if not protocol.published:
+        return ""
+    return protocol.published["protocol"] or source.protocols[0]
+
+
+def _chosen_pairs(source: Source, images: Path, protocol: Protocol) -> pd.DataFrame:
+    """The pairs in the folds of a round, as the source gives them."""
+    if protocol.pairs:
+        named, folds = source.read_pairs(Path(protocol.pairs["file"]), images), protocol.pairs["folds"]
+    else:
+        named, folds = source.pairs(images, published_name(source, protocol)), protocol.published["folds"]
+    if missing := sorted(set(folds) - set(named.fold)):
+        raise ValueError(f"the benchmark's folds contain {missing}, but its pairs have {sorted(set(named.fold))}")
+    return named[named.fold.isin(pairs.folds_of_round(folds or sorted(set(named.fold)), pairs.Round(*protocol.round)))]
+
+
+def _template_pairs(store: FaceStore, source: Source, images: Path, protocol: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Pairs and templates of a protocol that compares templates, as :func:`write_pairs` writes them."""
+    named, members = source.pairs(images, protocol), source.templates(images, protocol)
+    numbers, places = np.unique(members.template, return_inverse=True)
+    a, b = (pd.Index(numbers).get_indexer(named[side]) for side in ("a", "b"))
+    if missing := named.a[a < 0].tolist() + named.b[b < 0].tolist():
+        raise ValueError(f"{len(missing)} templates of the pairs have no faces, the first is {missing[0]}")
+    rows = pairs.rows_of(members.face, store.column("source"))
+    # A template is a person's: of whichever label its first face has.
+    labels = store.column("label")[rows[np.unique(places, return_index=True)[1]]]
+    table = named.assign(a=a, b=b, identity_a=labels[a], identity_b=labels[b])
+    templates = pd.DataFrame({"row": rows, "template": places, "media": members.media})
+    return table[["a", "b", "same", "fold", "identity_a", "identity_b"]], templates
+
+
+def _tested_identities(dataset: DatasetFiles, source: dict[str, Any], protocol: Protocol) -> set[str]:
+    """Names of the people in a benchmark's pairs."""
+    store, opened, images = FaceStore(dataset.store), open_source(source), Path(dataset.images)
+    if (name := published_name(opened, protocol)) in opened.template_protocols:
+        rows = pairs.rows_of(opened.templates(images, name).face.drop_duplicates(), store.column("source"))
+    else:
+        rows = np.unique(_rows_of_pairs(store, opened, images, protocol)[["a", "b"]])
+    return set(store.column("identity")[rows])
+
+
+def write_test_faces(dataset: DatasetFiles, source: dict[str, Any], protocol: Protocol, output: str) -> None:
+    """Write all faces, ``row`` of the store, of the people in a benchmark's pairs.
+
+    They do not depend on which pairs these people are in.
+    """
+    store = FaceStore(dataset.store)
+    tested = _tested_identities(dataset, source, protocol)
+    rows = np.flatnonzero(np.isin(store.column("identity").astype(str), list(tested)))
+    write_table(output, pd.DataFrame({"row": rows}))
+    summary(f"{len(rows)} faces of {len(tested)} people who are tested")
+
+
+class HeldOutFaces(NamedTuple):
+    """Paths of a benchmark's face ``store`` and of the table of its test ``faces``."""
+
+    store: str
+    faces: str
+
+    def identities(self) -> set[str]:
+        """Names of the people who are tested."""
+        rows = np.unique(read_table(self.faces).row)
+        return set(FaceStore(self.store).column("identity")[rows])
+
+
+def everyone_in(tested: list[HeldOutFaces]) -> set[str]:
+    """Names of the people in any of ``tested``."""
+    return set().union(*(each.identities() for each in tested))
+
+
+def write_training_set(store_path: str, tested: list[HeldOutFaces], minimum_images: int, output: str) -> None:
+    """Write the faces to train on, ``row, label``: those of identities that no benchmark tests.
 
     Args:
-        benchmark_pairs: paths of the pairs of benchmarks on this store.
+        tested: of all benchmarks whose identities can be compared with those of the store, by name.
         minimum_images: identities with fewer usable faces are left out.
     """
     store = FaceStore(store_path)
     identities = store.column("identity").astype(str)
     usable = store.column("detection_status") != NO_FACE
-    tables = [read_table(path)[["a", "b"]] for path in benchmark_pairs]
-    tested = set(identities[pd.concat(tables).to_numpy().ravel()]) if tables else set()
-    table = pairs.training_set(identities, usable, tested, minimum_images)
+    held_out = everyone_in(tested) & set(identities)
+    table = pairs.training_set(identities, usable, held_out, minimum_images)
     write_table(output, table)
     summary(
-        f"training set: {len(table)} faces of {table.label.nunique()} identities; {len(tested)} identities held out"
+        f"training set: {len(table)} faces of {table.label.nunique()} identities; {len(held_out)} identities held out"
     )
+
+
+def digest_of_tested(dataset: DatasetFiles, source: dict[str, Any], protocol: Protocol) -> str:
+    """Digest of who is in a benchmark's pairs: it is equal for other pairs of the same people.
+
+    Raises:
+        FileNotFoundError: there is no store yet; the error's ``filename`` is the store.
+    """
+    if not Path(dataset.store).is_file():
+        raise FileNotFoundError(errno.ENOENT, "there is no face store yet", dataset.store)
+    return digest(sorted(_tested_identities(dataset, source, protocol)))

@@ -19,6 +19,8 @@ class ReportContext:
         weights: model to the seed with which the weights of each of ``seeds`` were trained (or imported).
         rounds: the round of each of ``seeds``: runs of one round have the same training set.
         test_groups: benchmark to a number for each of ``seeds``; runs with the same one are tested on the same pairs.
+        far: benchmark to the false accept rate of its metric, TAR at FAR; None if its metric is accuracy.
+        flip: how an image and its flipped copy are fused.
     """
 
     labels: dict[str, str]
@@ -28,6 +30,13 @@ class ReportContext:
     weights: dict[str, list[int]]
     rounds: list[int]
     test_groups: dict[str, list[int]]
+    far: dict[str, float | None]
+    flip: str
+
+    def metric(self, benchmark: str) -> str:
+        """What is reported of a benchmark: ``accuracy``, or ``TAR at FAR 0.0001``."""
+        far = self.far[benchmark]
+        return "accuracy" if far is None else f"TAR at FAR {far:g}"
 
     def own_runs(self, model: str) -> list[int]:
         """The runs in which a model was evaluated."""

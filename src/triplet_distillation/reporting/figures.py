@@ -10,10 +10,11 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from triplet_distillation.evaluation import significance
 from triplet_distillation.faces.store import FaceStore
-from triplet_distillation.files import read_json, read_table
+from triplet_distillation.files import read_json
 from triplet_distillation.reporting import style
 from triplet_distillation.reporting.context import PERCENT, ReportContext, distance_name
 from triplet_distillation.reporting.runs import Evaluations
+from triplet_distillation.tabular import read_table
 
 plt = style.plt
 SHOWN_TRIPLETS = 5
@@ -187,7 +188,7 @@ def plot_accuracy_against_flops(evaluations: Evaluations, profiles: dict[str, st
     flops = {model: read_json(path)["flops"] / 1e9 for model, path in profiles.items()}
     for axis, (benchmark, title) in zip(axes, context.benchmarks.items()):
         for index, model in enumerate(context.runs):
-            found = significance.estimate(evaluations.runs(model, benchmark, "accuracy"))
+            found = significance.estimate(evaluations.runs(model, benchmark, "own"))
             mean, low, high = (PERCENT * value for value in significance.rate_interval(found))
             at_same_cost = [other for other in context.runs if flops[other] == flops[model]]
             beside = 1 + 0.03 * (at_same_cost.index(model) - (len(at_same_cost) - 1) / 2)
@@ -206,7 +207,7 @@ def plot_accuracy_against_flops(evaluations: Evaluations, profiles: dict[str, st
         axis.set_xticks(sorted(set(flops.values())), minor=False)
         axis.xaxis.set_major_formatter(style.two_digits)
         axis.xaxis.set_minor_locator(NullLocator())
-        axis.set(xlabel="FLOPs per image, 10⁹", ylabel="accuracy, % (95% interval)")
+        axis.set(xlabel="FLOPs per image, 10⁹", ylabel=f"{context.metric(benchmark)}, % (95% interval)")
         axis.legend(title="model, 10⁹ FLOPs", loc="center left", bbox_to_anchor=(1, 0.5))
     style.save(figure, output)
 

@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 
 from triplet_distillation.evaluation import significance
-from triplet_distillation.files import read_json, read_table, write_table, write_text
+from triplet_distillation.files import read_json, write_text
 from triplet_distillation.reporting import pages
 from triplet_distillation.reporting.context import METHOD_PREFIX, PERCENT, ReportContext, distance_name
 from triplet_distillation.reporting.runs import METRICS, Evaluations, basis
+from triplet_distillation.tabular import read_table, write_table
 
 MIN_ACTIVE_PERCENT = 1
 """Mean fraction of active triplets, in percent, below which a second stage has nothing to learn."""
@@ -28,14 +29,14 @@ class TrainingFiles(NamedTuple):
 
 
 class MeanMetrics(NamedTuple):
-    """Means over runs."""
+    """Means over runs of the benchmark's ``own`` metric and of the AUC."""
 
-    accuracy: float
+    own: float
     auc: float
 
 
 def compare_models(evaluations: Evaluations, claims: list[tuple[str, str]]) -> pd.DataFrame:
-    """Judge every claim "A beats B" on every benchmark, by accuracy and by AUC.
+    """Judge every claim "A beats B" on every benchmark, by its metric (accuracy, or TAR at FAR) and by AUC.
 
     Difference, interval, p-value and verdict come from one statistic (:mod:`.significance`); all p-values are one
     family, corrected by Holm's method.
@@ -64,7 +65,7 @@ def compare_models(evaluations: Evaluations, claims: list[tuple[str, str]]) -> p
                         "benchmark": benchmark,
                         "a": labels[a],
                         "b": labels[b],
-                        "metric": metric,
+                        "metric": metric if metric == "AUC" else evaluations.context.metric(benchmark),
                         "difference": PERCENT * found.mean,
                         "low": PERCENT * low,
                         "high": PERCENT * high,
@@ -94,8 +95,19 @@ def compare_models(evaluations: Evaluations, claims: list[tuple[str, str]]) -> p
     return table[[*columns, "verdict", "basis", "runs", "rounds"]]
 
 
+class FindingsFiles(NamedTuple):
+    """Paths of the comparisons (``csv``) and of the page (``html``)."""
+
+    csv: str
+    html: str
+
+
 def write_findings(
-    evaluations: Evaluations, claims: list[tuple[str, str]], training: TrainingFiles, csv: str, html_page: str
+    evaluations: Evaluations,
+    claims: list[tuple[str, str]],
+    training: TrainingFiles,
+    protocols: list[str],
+    outputs: FindingsFiles,
 ) -> None:
     """Write the page of findings, and the comparisons as a table.
 
@@ -103,25 +115,27 @@ def write_findings(
         evaluations: of every model.
         claims: pairs of models (A, B); the first ones open the page.
         training: what the runs logged.
-        csv, html_page: outputs.
+        protocols: what the numbers are about, in words.
+        outputs: paths.
     """
     context = evaluations.context
     comparisons = compare_models(evaluations, claims)
-    write_table(csv, comparisons)
+    write_table(outputs.csv, comparisons)
     sentences = _headlines(comparisons, context)
     for benchmark, label in context.benchmarks.items():
         means = {model: _mean_metrics(evaluations, model, benchmark) for model in context.runs}
-        sentences += _about_teacher(label, means["teacher"], means["student"])
-        sentences += _about_methods(label, means, context.labels)
+        metric = context.metric(benchmark)
+        sentences += _about_teacher(label, metric, means["teacher"], means["student"])
+        sentences += _about_methods(label, metric, means, context.labels)
     sentences += _about_margins(training.margins) + _about_training(training.histories, context.labels)
     write_text(
-        html_page,
+        outputs.html,
         pages.page(
             "Findings",
             pages.notes(sentences),
             "<h2>Which claims are supported</h2>",
             _comparison_table(comparisons, context.benchmarks),
-            pages.notes(_explanations(comparisons)),
+            pages.notes([*_explanations(comparisons), *protocols]),
         ),
     )
 
@@ -168,9 +182,7 @@ def _explanations(comparisons: pd.DataFrame) -> list[str]:
 
 
 def _mean_metrics(evaluations: Evaluations, model: str, benchmark: str) -> MeanMetrics:
-    return MeanMetrics(
-        *(significance.estimate(evaluations.runs(model, benchmark, metric)).mean for metric in ("accuracy", "AUC"))
-    )
+    return MeanMetrics(*(significance.estimate(evaluations.runs(model, benchmark, metric)).mean for metric in METRICS))
 
 
 def _comparison_table(comparisons: pd.DataFrame, benchmarks: dict[str, str]) -> str:
@@ -195,12 +207,12 @@ def _gray_interval(row) -> str:
     return "" if np.isnan(row.low) else f' <span class="interval">{_signed(row.low)} to {_signed(row.high)}</span>'
 
 
-def _about_teacher(benchmark: str, teacher: MeanMetrics, student: MeanMetrics) -> list[str]:
+def _about_teacher(benchmark: str, metric: str, teacher: MeanMetrics, student: MeanMetrics) -> list[str]:
     numbers = (
-        f"on {benchmark}, the teacher has an accuracy of {PERCENT * teacher.accuracy:.2f}% and an AUC of "
-        f"{teacher.auc:.4f}, the student {PERCENT * student.accuracy:.2f}% and {student.auc:.4f}"
+        f"on {benchmark}, the teacher has {_with_article(metric)} of {PERCENT * teacher.own:.2f}% and an AUC of "
+        f"{teacher.auc:.4f}, the student {PERCENT * student.own:.2f}% and {student.auc:.4f}"
     )
-    if teacher.accuracy < student.accuracy or teacher.auc < student.auc:
+    if teacher.own < student.own or teacher.auc < student.auc:
         return [
             f"Warning: the teacher is worse than the student that it is meant to teach: {numbers}. Train it "
             "longer or, if it is pretrained, check its color order and pixel normalization."
@@ -208,15 +220,19 @@ def _about_teacher(benchmark: str, teacher: MeanMetrics, student: MeanMetrics) -
     return [f"The teacher is at least as good as the student: {numbers}."]
 
 
-def _about_methods(label: str, means: dict[str, MeanMetrics], labels: dict[str, str]) -> list[str]:
+def _with_article(metric: str) -> str:
+    return f"an {metric}" if metric == "accuracy" else f"a {metric}"
+
+
+def _about_methods(label: str, metric: str, means: dict[str, MeanMetrics], labels: dict[str, str]) -> list[str]:
     changes = {
-        labels[model].removeprefix("+ "): PERCENT * (found.accuracy - means["student"].accuracy)
+        labels[model].removeprefix("+ "): PERCENT * (found.own - means["student"].own)
         for model, found in means.items()
         if model.startswith(METHOD_PREFIX)
     }
     worst_name = min(changes, key=changes.__getitem__)
     listed = "; ".join(f"{name}: {_signed(change)}" for name, change in changes.items())
-    sentences = [f"Change in accuracy from the second stage on {label}, in percentage points: {listed}."]
+    sentences = [f"Change in {metric} from the second stage on {label}, in percentage points: {listed}."]
     if (loss := -changes[worst_name]) > 3:
         sentences.append(
             f"Warning: {worst_name} lost {loss:.2f} percentage points on {label}: lower its learning_rate."

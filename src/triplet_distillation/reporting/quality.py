@@ -9,10 +9,12 @@ import numpy as np
 import pandas as pd
 
 from triplet_distillation.faces import quality
+from triplet_distillation.faces.align import OUTCOME_COLUMNS
 from triplet_distillation.faces.store import DETECTION_STATUS, FaceStore
-from triplet_distillation.files import read_json, read_table, write_table, write_text
+from triplet_distillation.files import read_json, write_text
 from triplet_distillation.logs import summary
 from triplet_distillation.reporting import pages
+from triplet_distillation.tabular import read_table, write_table
 
 OUTCOMES = (*DETECTION_STATUS.values(), "unreadable")
 COUNTED = ("images", "identities", *OUTCOMES, "same bytes", "with one image")
@@ -28,19 +30,21 @@ class Training(NamedTuple):
     sets: list[str]
 
 
-class BenchmarkPairs(NamedTuple):
-    """A benchmark's display name (``label``), ``round``, and paths of its face ``store`` and ``pairs``."""
+class BenchmarkFaces(NamedTuple):
+    """A benchmark's display name (``label``), ``round``, whether its identities can be compared with those that are
+    trained on (``names_are_comparable``), and paths of its face ``store`` and of the ``faces`` in its pairs."""
 
     label: str
     round: int
+    names_are_comparable: bool
     store: str
-    pairs: str
+    faces: str
 
 
 def write_quality(
     datasets: dict[str, dict[str, str]],
     training: Training,
-    benchmarks: list[BenchmarkPairs],
+    benchmarks: list[BenchmarkFaces],
     csv: str,
     html_page: str,
 ) -> None:
@@ -66,10 +70,12 @@ def write_quality(
     ]
     trained = [quality.split_side(FaceStore(training.store), read_table(path).row.to_numpy()) for path in training.sets]
     for benchmark in benchmarks:
-        test_rows = np.unique(read_table(benchmark.pairs)[["a", "b"]])
+        test_rows = np.unique(read_table(benchmark.faces).row)
         tested = quality.split_side(FaceStore(benchmark.store), test_rows)
         turn = f", round {benchmark.round}" if len(training.sets) > 1 else ""
-        parts += _compare_with_benchmark(f"{benchmark.label}{turn}", trained[benchmark.round], tested)
+        parts += _compare_with_benchmark(
+            f"{benchmark.label}{turn}", trained[benchmark.round], tested, benchmark.names_are_comparable
+        )
     for row in rows:
         about = [[key, f" {html.escape(str(row[key]))}"] for key in ABOUT]
         parts += [f"<h2>{html.escape(row['dataset'])}</h2>", pages.table(["", ""], about)]
@@ -81,7 +87,7 @@ def write_quality(
 
 
 def _count(name: str, store: str, outcomes: str, origin: str) -> dict:
-    opened, table, about = FaceStore(store), read_table(outcomes), read_json(origin)
+    opened, table, about = FaceStore(store), read_table(outcomes, text=tuple(OUTCOME_COLUMNS)), read_json(origin)
     counts = table.outcome.value_counts()
     return {
         "dataset": name,
@@ -96,11 +102,18 @@ def _count(name: str, store: str, outcomes: str, origin: str) -> dict:
     }
 
 
-def _compare_with_benchmark(label: str, training: quality.SplitSide, test: quality.SplitSide) -> list[str]:
+def _compare_with_benchmark(
+    label: str, training: quality.SplitSide, test: quality.SplitSide, names_are_comparable: bool
+) -> list[str]:
     found = quality.compare_sides(training, test)
     names = f": {', '.join(found.identities_in_both[:SHOWN])}" if found.identities_in_both else ""
+    both = (
+        f"Identities with the same name in both: {len(found.identities_in_both)}{names}."
+        if names_are_comparable
+        else "Whether somebody is in both cannot be known: the data sets do not both name people."
+    )
     lines = [
-        f"Identities with the same name in both: {len(found.identities_in_both)}{names}.",
+        both,
         f"Near-duplicate faces (perceptual hash): {len(found.near_duplicates)}.",
     ]
     pictures = [
@@ -133,7 +146,7 @@ def _picture(store: FaceStore, row: int, caption: str) -> str:
 
 
 def _unreadable(outcomes: str) -> list[str]:
-    table = read_table(outcomes)
+    table = read_table(outcomes, text=tuple(OUTCOME_COLUMNS))
     table = table[table.outcome == "unreadable"]
     if table.empty:
         return []

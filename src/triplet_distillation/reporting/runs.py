@@ -5,14 +5,29 @@ import pandas as pd
 
 from triplet_distillation.evaluation import significance
 from triplet_distillation.evaluation.significance import Estimate, Pairs, Run
-from triplet_distillation.files import read_table
+from triplet_distillation.evaluation.verification import k_fold_accuracy
 from triplet_distillation.reporting.context import ReportContext
+from triplet_distillation.tabular import read_table
 
-METRICS = {
-    "accuracy": lambda table: significance.accuracy(table.correct.to_numpy()),
-    "AUC": lambda table: significance.auc(table.score.to_numpy(), table.same.to_numpy()),
-}
-"""Metric to a function from a benchmark's scores to its value and the influence of every pair."""
+METRICS = ("own", "AUC")
+"""What claims are judged by: the benchmark's own metric (accuracy, or TAR at FAR) and the area under the ROC curve."""
+
+
+def measure(table: pd.DataFrame, metric: str, far: float | None) -> tuple[float, np.ndarray]:
+    """A metric of one run, and the influence of every pair.
+
+    Args:
+        table: ``score, same, fold`` of the pairs.
+        metric: one of :data:`METRICS`.
+        far: the false accept rate, if the benchmark's own metric is TAR at FAR.
+    """
+    scores, same = table.score.to_numpy(), table.same.to_numpy()
+    if metric == "AUC":
+        return significance.auc(scores, same)
+    if far is None:
+        return significance.accuracy(k_fold_accuracy(scores, same, table.fold.to_numpy()).correct)
+    rates, influences = significance.true_accept_rates(scores, same, np.array([far]))
+    return float(rates[0]), influences[0]
 
 
 class Evaluations:
@@ -35,7 +50,7 @@ class Evaluations:
         self._left_out = _left_out([read_table(path).row.to_numpy() for path in training_sets])
 
     def table(self, model: str, benchmark: str, run: int) -> pd.DataFrame:
-        """Scores of one run: ``a, b, same, fold, score, correct, identity_a, identity_b``."""
+        """Scores of one run: ``a, b, same, fold, score, identity_a, identity_b``."""
         return self._tables[model, run, benchmark]
 
     def runs(self, model: str, benchmark: str, metric: str) -> list[Run]:
@@ -65,7 +80,7 @@ class Evaluations:
 
     def _run(self, model: str, benchmark: str, metric: str, run: int) -> Run:
         table = self.table(model, benchmark, run)
-        return self._as_run(table, benchmark, run, *METRICS[metric](table))
+        return self._as_run(table, benchmark, run, *measure(table, metric, self.context.far[benchmark]))
 
     def _as_run(self, table: pd.DataFrame, benchmark: str, run: int, value: float, influence: np.ndarray) -> Run:
         place = self.context.seeds.index(run)

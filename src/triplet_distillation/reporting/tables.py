@@ -8,10 +8,11 @@ import pandas as pd
 
 from triplet_distillation.evaluation import significance
 from triplet_distillation.evaluation.verification import VerificationMetrics, read_metrics
-from triplet_distillation.files import read_json, read_table, write_table, write_text
+from triplet_distillation.files import read_json, write_text
 from triplet_distillation.reporting import pages, paper
 from triplet_distillation.reporting.context import METHOD_PREFIX, PERCENT, ReportContext
 from triplet_distillation.reporting.runs import Evaluations, basis
+from triplet_distillation.tabular import read_table, write_table
 
 
 class TableFiles(NamedTuple):
@@ -99,11 +100,12 @@ class TrainingSize(NamedTuple):
     runs: int
 
 
-def write_table2(evaluations: Evaluations, training_sets: list[str], outputs: TableFiles) -> None:
-    """Table 2: mean accuracy in percent of every model on every benchmark, with its 95% confidence interval.
+def write_table2(evaluations: Evaluations, training_sets: list[str], protocols: list[str], outputs: TableFiles) -> None:
+    """Table 2: mean accuracy (or TAR) in percent of every model on every benchmark, with its 95% confidence interval.
 
     Args:
         evaluations: of every model, in the order of the rows.
+        protocols: what the numbers are about, in words.
         training_sets: paths of the tables ``row, label``, one per round.
         outputs: paths.
     """
@@ -112,7 +114,7 @@ def write_table2(evaluations: Evaluations, training_sets: list[str], outputs: Ta
     for model in context.runs:
         row: dict[str, Any] = {"model": model.removeprefix(METHOD_PREFIX), "label": context.labels[model]}
         for benchmark in context.benchmarks:
-            runs = evaluations.runs(model, benchmark, "accuracy")
+            runs = evaluations.runs(model, benchmark, "own")
             interval = significance.rate_interval(significance.estimate(runs))
             row[benchmark], row[f"{benchmark}_low"], row[f"{benchmark}_high"] = (PERCENT * x for x in interval)
             notes.setdefault((benchmark, basis(runs)), []).append(context.labels[model])
@@ -126,7 +128,7 @@ def write_table2(evaluations: Evaluations, training_sets: list[str], outputs: Ta
         len(faces),
         len(context.seeds),
     )
-    write_text(outputs.html, _table2_page(table, context.benchmarks, size, _bases(notes, context)))
+    write_text(outputs.html, _table2_page(table, context, size, [*protocols, *_bases(notes, context)]))
     text = pd.DataFrame({"model": table.label})
     for benchmark, label in context.benchmarks.items():
         text[label] = [
@@ -145,11 +147,11 @@ def _bases(notes: dict[tuple[str, str], list[str]], context: ReportContext) -> l
     return sentences
 
 
-def _table2_page(table: pd.DataFrame, benchmarks: dict[str, str], size: TrainingSize, bases: list[str]) -> str:
+def _table2_page(table: pd.DataFrame, context: ReportContext, size: TrainingSize, remarks: list[str]) -> str:
     rows = []
     for _, row in table.iterrows():
         cells = [html.escape(row.label)]
-        for benchmark in benchmarks:
+        for benchmark in context.benchmarks:
             interval = f'<span class="interval">{row[f"{benchmark}_low"]:.2f} – {row[f"{benchmark}_high"]:.2f}</span>'
             cells.append(f"{row[benchmark]:.2f} {interval}")
         rows.append(cells)
@@ -164,12 +166,12 @@ def _table2_page(table: pd.DataFrame, benchmarks: dict[str, str], size: Training
             "from a smaller training set are not comparable with its numbers.",
             "lead",
         ),
-        pages.table(["model", *(html.escape(label) for label in benchmarks.values())], rows),
+        pages.table(["model", *_headings(context)], rows),
         pages.paragraph(
             "Mean over pairs and runs; in gray, the 95% confidence interval. Its units are people and training runs: "
             f"it says what other test people and another training would change.{one_run}"
         ),
-        pages.notes(bases),
+        pages.notes(remarks),
         '<div class="apart"><h2>As printed in the paper, for reference only</h2>',
         pages.table(["model", *paper.TABLE_2_BENCHMARKS], printed),
         pages.notes(paper.TABLE_2_NOTES),
@@ -177,14 +179,23 @@ def _table2_page(table: pd.DataFrame, benchmarks: dict[str, str], size: Training
     )
 
 
+def _headings(context: ReportContext) -> list[str]:
+    """A benchmark's name, with its metric where that is not the accuracy of the title."""
+    return [
+        html.escape(label if context.far[benchmark] is None else f"{label}, {context.metric(benchmark)}")
+        for benchmark, label in context.benchmarks.items()
+    ]
+
+
 def write_verification_table(
-    metrics: dict[str, dict[int, str]], context: ReportContext, csv: str, html_page: str
+    metrics: dict[str, dict[int, str]], context: ReportContext, protocols: list[str], csv: str, html_page: str
 ) -> None:
     """All metrics of every model, seed and benchmark: k-fold accuracy, AUC, EER, TAR at FAR.
 
     Args:
         metrics: model to run to the path of its metrics (JSON).
         context: display names.
+        protocols: what the numbers are about, in words.
         csv, html_page: outputs.
     """
     rows = [
@@ -207,11 +218,12 @@ def write_verification_table(
     for benchmark, label in context.benchmarks.items():
         chosen = table[table.benchmark == benchmark]
         first = chosen.iloc[0]
+        folds = f"{first.folds} fold{'s' if first.folds > 1 else ''}"
         cells = [
             [
                 html.escape(row.label),
                 str(row.seed),
-                f'{PERCENT * row.accuracy:.2f} <span class="interval">± {PERCENT * row.accuracy_std:.2f}</span>',
+                _accuracy(row),
                 f"{row.auc:.4f}",
                 f"{PERCENT * row.equal_error_rate:.2f}",
                 *("–" if pd.isna(row[far]) else f"{PERCENT * row[far]:.2f}" for far in fars),
@@ -220,14 +232,22 @@ def write_verification_table(
         ]
         parts += [
             f"<h2>{html.escape(label)}</h2>",
-            pages.paragraph(f"{first.genuine:,} genuine and {first.impostor:,} impostor pairs in {first.folds} folds."),
+            pages.paragraph(f"{first.genuine:,} genuine and {first.impostor:,} impostor pairs in {folds}."),
             pages.table(["model", "seed", "accuracy ± std over folds, %", "AUC", "EER, %", *heads], cells),
         ]
     remarks = [
+        *protocols,
         "Accuracy is the mean over pairs, each at its fold's threshold; std is the standard deviation over folds.",
         "TAR in percent; a dash if there are fewer than 10 / FAR impostor pairs.",
     ]
     write_text(html_page, pages.page("All verification metrics", *parts, pages.notes(remarks)))
+
+
+def _accuracy(row) -> str:
+    """Mean and standard deviation over folds; a dash for pairs without folds."""
+    if pd.isna(row.accuracy):
+        return "–"
+    return f'{PERCENT * row.accuracy:.2f} <span class="interval">± {PERCENT * row.accuracy_std:.2f}</span>'
 
 
 def _verification_columns(found: VerificationMetrics) -> dict[str, Any]:

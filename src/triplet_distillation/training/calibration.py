@@ -4,10 +4,11 @@ import numpy as np
 import pandas as pd
 import torch
 
-from triplet_distillation.files import read_table, write_json, write_table
+from triplet_distillation.files import write_json
 from triplet_distillation.logs import summary
 from triplet_distillation.losses.distances import DISTANCES
 from triplet_distillation.settings import CalibrationSettings
+from triplet_distillation.tabular import read_table, write_table
 from triplet_distillation.training import sampling
 
 PAPER_MARGINS = (0.2, 0.5)

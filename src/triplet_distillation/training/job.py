@@ -11,13 +11,14 @@ import torch
 
 from triplet_distillation import registry
 from triplet_distillation.faces.store import FaceStore
-from triplet_distillation.files import read_json, read_table, write_table
+from triplet_distillation.files import read_json
 from triplet_distillation.logs import summary
 from triplet_distillation.losses import LossContext
 from triplet_distillation.networks import weights
 from triplet_distillation.networks.execution import setup_device
 from triplet_distillation.provenance import array_digest, digest, file_digest
 from triplet_distillation.settings import TeacherFiles, TrainingJob
+from triplet_distillation.tabular import read_table, write_table
 from triplet_distillation.training import checkpoint, distributed, engine, guards, sampling
 from triplet_distillation.training.batches import BatchDataset, TrainingFaces
 

@@ -4,10 +4,11 @@ import numpy as np
 import torch
 
 from triplet_distillation import registry
-from triplet_distillation.files import read_json, read_table, write_json
+from triplet_distillation.files import read_json, write_json
 from triplet_distillation.logs import summary
 from triplet_distillation.losses import LossContext
 from triplet_distillation.settings import DistillationMargins
+from triplet_distillation.tabular import read_table
 from triplet_distillation.training import sampling
 from triplet_distillation.training.batches import BatchDataset, TrainingFaces
 

@@ -8,14 +8,19 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from triplet_distillation.faces.detectors import Detection
 from triplet_distillation.provenance import file_digest
 
 
 class SourceImage(NamedTuple):
-    """An image as the source has it: ``path`` relative to the data set's folder, with forward slashes."""
+    """An image as the source has it: ``path`` relative to the data set's folder, with forward slashes.
+
+    ``detection``: the face in it, where the data set itself says so (:meth:`Source.detections`).
+    """
 
     path: str
     identity: str
+    detection: Detection | None = None
 
 
 class EncodedFace(NamedTuple):
@@ -36,13 +41,16 @@ class Downloads(NamedTuple):
 class Source:
     """Base class; settings from the configuration are keyword-only arguments of ``__init__``.
 
-    ``aligned``: whether its faces are already aligned; ``has_pairs``: whether it has a published
-    protocol; ``origin``: a description for readers; ``files``: archives and packs used, name to
-    SHA-256, possibly empty.
+    ``aligned``: whether its faces are already aligned; ``real_names``: whether its identities are the names of people,
+    so that they can be compared with those of other data sets; ``protocols``: names of its published protocols, the
+    default first; ``template_protocols``: those of them that compare templates instead of images; ``origin``: a
+    description for readers; ``files``: archives and packs used, name to SHA-256, possibly empty.
     """
 
     aligned = False
-    has_pairs = False
+    real_names = False
+    protocols: tuple[str, ...] = ()
+    template_protocols: tuple[str, ...] = ()
     citation: str
     license: str
     files: dict[str, str]
@@ -59,9 +67,65 @@ class Source:
         """The faces of a source that is ``aligned``, from what :meth:`acquire` put into ``folder``."""
         raise NotImplementedError
 
-    def pairs(self, folder: Path) -> pd.DataFrame:
-        """The published protocol: ``a, b`` (``path`` of a SourceImage, ``name`` of an EncodedFace), ``same, fold``."""
+    def detections(self, folder: Path) -> dict[str, Detection]:
+        """Image (``path`` of a SourceImage) to the face that the data set itself gives for it, instead of a detector's.
+
+        Empty unless the data set is published with landmarks.
+        """
+        return {}
+
+    def pairs(self, folder: Path, protocol: str) -> pd.DataFrame:
+        """A published protocol: ``a, b`` (``path`` of a SourceImage, ``name`` of an EncodedFace), ``same, fold``.
+
+        Of a protocol that compares templates, ``a, b`` are their numbers, and there is one fold, 0.
+        """
         raise NotImplementedError
+
+    def read_pairs(self, path: Path, folder: Path) -> pd.DataFrame:
+        """The user's own pairs of this data set, as :meth:`pairs` gives published ones, from a CSV file.
+
+        Its columns are ``a, b`` (as in :meth:`pairs`), ``same`` (1 or 0), and ``fold``, a number; without ``fold``,
+        genuine and impostor pairs are each divided into ten consecutive folds.
+
+        Raises:
+            ValueError: a column is missing, or a line has other values; the message has its number.
+        """
+        return read_csv_pairs(path)
+
+    def templates(self, folder: Path, protocol: str) -> pd.DataFrame:
+        """Faces of the templates: ``face`` (``path`` of a SourceImage), ``template, media`` (numbers)."""
+        raise NotImplementedError
+
+
+FOLDS = 10
+"""Into how many folds pairs are divided that come without."""
+
+
+def consecutive_folds(same: pd.Series) -> pd.Series:
+    """Folds from 1: genuine and impostor pairs are each divided in their order, so that all folds have equally many."""
+    kind = same.groupby(same)
+    return 1 + kind.cumcount() * FOLDS // kind.transform("size")
+
+
+def read_csv_pairs(path: Path) -> pd.DataFrame:
+    """:meth:`Source.read_pairs` of a CSV file."""
+    text = pd.read_csv(path, dtype=str, keep_default_na=False)
+    if missing := [name for name in ("a", "b", "same") if name not in text]:
+        raise ValueError(f"{path} has no column {' and '.join(missing)}: pairs have the columns a, b, same, and fold")
+    table = text[["a", "b"]].assign(same=_allowed(path, text.same, {"1": True, "0": False}))
+    if "fold" not in text:
+        return table.assign(fold=consecutive_folds(table.same))
+    numbers = {value: int(value) for value in text.fold.unique() if value.isascii() and value.isdigit()}
+    return table.assign(fold=_allowed(path, text.fold, numbers))
+
+
+def _allowed(path: Path, column: pd.Series, values: dict) -> pd.Series:
+    """The column's values, by their text."""
+    wrong = column[~column.isin(list(values))]
+    if len(wrong):
+        kind = "1 or 0" if column.name == "same" else "a whole number"
+        raise ValueError(f"{path}, line {wrong.index[0] + 2}: {column.name} is {wrong.iloc[0]!r}, not {kind}")
+    return column.map(values)
 
 
 def verified_digest(path: Path, expected: str) -> str:

@@ -10,39 +10,35 @@ from triplet_distillation.faces.sources import Downloads, Source, SourceImage, l
 class CFPSource(Source):
     """CFP: 500 people with 10 frontal and 4 profile images each; its license forbids automatic download.
 
+    Its protocols are ``FP`` (frontal–profile) and ``FF`` (frontal–frontal).
+
     Args:
         path: folder with ``Data/Images`` and ``Protocol``.
-        protocol: ``FF`` (frontal–frontal) or ``FP`` (frontal–profile).
-
-    Raises:
-        ValueError: unknown protocol.
     """
 
-    has_pairs = True
+    protocols = ("FP", "FF")
     citation = "S. Sengupta et al., Frontal to Profile Face Verification in the Wild, WACV 2016"
     license = "for research; to be requested from its authors (cfpw.io)"
 
-    def __init__(self, *, path: str, protocol: str = "FP"):
-        if protocol not in ("FF", "FP"):
-            raise ValueError(f"CFP has no protocol {protocol!r}: choose FF or FP")
-        self.path, self.protocol = Path(path), protocol
+    def __init__(self, *, path: str):
+        self.path = Path(path)
         self.files: dict[str, str] = {}
 
     @property
     def origin(self) -> str:
-        return f"CFP, protocol {self.protocol}"
+        return "CFP"
 
     def acquire(self, folder: Path, downloads: Downloads) -> list[SourceImage]:
-        """Link images and protocol into ``folder``.
+        """Link images and protocols into ``folder``.
 
         Raises:
             FileNotFoundError: the folder does not have the published layout.
         """
-        for kind in set(self.protocol):
+        for kind in ("F", "P"):
             name = f"Protocol/Pair_list_{kind}.txt"
             self.files[name] = verified_digest(self.path / name, "")
             link_or_copy(self.path / name, folder / name)
-        for split in sorted((self.path / "Protocol/Split" / self.protocol).glob("*/*.txt")):
+        for split in sorted((self.path / "Protocol/Split").glob("*/*/*.txt")):
             link_or_copy(split, folder / split.relative_to(self.path))
         images = []
         for image in sorted((self.path / "Data/Images").glob("*/*/*.jpg")):
@@ -51,15 +47,15 @@ class CFPSource(Source):
             images.append(SourceImage(relative.as_posix(), image.parents[1].name))
         return images
 
-    def pairs(self, folder: Path) -> pd.DataFrame:
-        """The protocol's pairs, ``a, b`` as paths of images, in the folds of its splits.
+    def pairs(self, folder: Path, protocol: str) -> pd.DataFrame:
+        """A protocol's pairs, ``a, b`` as paths of images, in the folds of its splits.
 
         Raises:
             ValueError: a split refers to an image that is not in the list.
         """
-        first, second = (self._listed(folder, kind) for kind in self.protocol)
+        first, second = (self._listed(folder, kind) for kind in protocol)
         rows = []
-        for split in sorted((folder / "Protocol/Split" / self.protocol).iterdir()):
+        for split in sorted((folder / "Protocol/Split" / protocol).iterdir()):
             for name, same in (("same.txt", True), ("diff.txt", False)):
                 for line in (split / name).read_text().split():
                     i, j = line.split(",")

@@ -4,9 +4,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from triplet_distillation.faces.sources import Downloads, Source, SourceImage, link_or_copy, verified_digest
+from triplet_distillation.faces.sources import (
+    Downloads,
+    Source,
+    SourceImage,
+    consecutive_folds,
+    link_or_copy,
+    verified_digest,
+)
 
-FOLDS = 10
 UNUSED = {
     "Landon_Donovan_3jpg.jpg",
     "Leni_Bjorklund-2.jpg",
@@ -27,7 +33,8 @@ class CrossLFWSource(Source):
         ValueError: unknown variant.
     """
 
-    has_pairs = True
+    protocols = ("published",)
+    real_names = True
     citation = "T. Zheng and W. Deng, Cross-Age LFW (2017) and Cross-Pose LFW (2018), BUPT technical reports"
     license = "for research; to be downloaded by hand from its authors (whdeng.cn)"
 
@@ -57,7 +64,7 @@ class CrossLFWSource(Source):
                 images.append(SourceImage(f"images/{image.name}", image.stem.rpartition("_")[0]))
         return images
 
-    def pairs(self, folder: Path) -> pd.DataFrame:
+    def pairs(self, folder: Path, protocol: str) -> pd.DataFrame:
         """The published pairs: two lines each, with a flag above 0 for the same person.
 
         Genuine and impostor pairs are each split into ten consecutive runs, so that every
@@ -78,6 +85,4 @@ class CrossLFWSource(Source):
                 )
             rows.append((f"images/{pair[0][0]}", f"images/{pair[1][0]}", int(pair[0][1]) > 0))
         table = pd.DataFrame(rows, columns=["a", "b", "same"])
-        kind = table.groupby("same").same
-        table["fold"] = 1 + kind.cumcount() * FOLDS // kind.transform("size")
-        return table
+        return table.assign(fold=consecutive_folds(table.same))

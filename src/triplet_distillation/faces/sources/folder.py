@@ -13,6 +13,8 @@ class FolderSource(Source):
 
     Args:
         path: the folder, relative to the working directory unless absolute.
+        real_names: whether the subfolders are named after people, so that nobody is trained on under the same name who
+            is tested in another data set. Numbers or codes are not names.
 
     Files are linked if the file system allows, otherwise copied; hidden files are skipped.
     """
@@ -20,8 +22,8 @@ class FolderSource(Source):
     citation = "the user's own images"
     license = "not recorded"
 
-    def __init__(self, *, path: str):
-        self.path = Path(path)
+    def __init__(self, *, path: str, real_names: bool = True):
+        self.path, self.real_names = Path(path), real_names
         self.files: dict[str, str] = {}
 
     @property

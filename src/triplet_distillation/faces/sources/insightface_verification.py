@@ -26,7 +26,7 @@ class InsightFaceVerificationSource(Source):
     """
 
     aligned = True
-    has_pairs = True
+    protocols = ("published",)
     citation = "that of the pack's data set"
     license = "that of the pack's data set"
 
@@ -55,7 +55,7 @@ class InsightFaceVerificationSource(Source):
         for number, image in enumerate(images):
             yield EncodedFace(image, f"{self.path.stem} {number}", str(number))
 
-    def pairs(self, folder: Path) -> pd.DataFrame:
+    def pairs(self, folder: Path, protocol: str) -> pd.DataFrame:
         """Images 2i and 2i + 1, with ``a, b`` as their names."""
         _, same = read_verification_pack(folder / self.path.name)
         return verification_pairs(same, self.folds).astype({"a": str, "b": str})

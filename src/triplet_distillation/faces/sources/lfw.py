@@ -33,7 +33,8 @@ class LFWSource(Source):
         ValueError: unknown variant, or deepfunneled without an archive.
     """
 
-    has_pairs = True
+    protocols = ("View 2",)
+    real_names = True
     citation = "G. B. Huang et al., Labeled Faces in the Wild, Technical Report 07-49, UMass Amherst, 2007"
     license = "for research; the rights to the images belong to their owners"
 
@@ -76,20 +77,26 @@ class LFWSource(Source):
         self.files[name] = sha256
         return fetch([url], downloads.folder / name, sha256, mirror=downloads.mirror)
 
-    def pairs(self, folder: Path) -> pd.DataFrame:
+    def pairs(self, folder: Path, protocol: str) -> pd.DataFrame:
         """View 2's pairs from ``pairs.txt``: ``a, b`` (paths of images), ``same``, ``fold`` (1 … 10).
 
         Raises:
             ValueError: a line has the wrong format; the message has its number.
         """
+        return self.read_pairs(folder / "pairs.txt", folder)
+
+    def read_pairs(self, path: Path, folder: Path) -> pd.DataFrame:
+        """The user's pairs, in the format of LFW's own ``pairs.txt`` or as :meth:`.Source.read_pairs` takes them."""
+        if path.suffix != ".txt":
+            return super().read_pairs(path, folder)
         top = next(path for path in sorted((folder / "extracted").iterdir()) if path.is_dir()).name
-        lines = (folder / "pairs.txt").read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").splitlines()
         folds, each = (int(number) for number in lines[0].split())
         rows = []
         for number, line in enumerate(lines[1 : 1 + 2 * folds * each], start=2):
             words = line.split()
             if len(words) not in (3, 4):
-                raise ValueError(f"{folder / 'pairs.txt'}, line {number}: {line!r} is not a valid pair")
+                raise ValueError(f"{path}, line {number}: {line!r} is not a valid pair")
             same = len(words) == 3
             first, second = ((words[0], words[1]), (words[0], words[2])) if same else (words[:2], words[2:])
             a, b = (f"extracted/{top}/{name}/{name}_{int(index):04d}.jpg" for name, index in (first, second))

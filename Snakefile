@@ -52,7 +52,7 @@ rule faces:
 
 rule models:
     input:
-        expand("<results>/{model}/seed{seed}/weights.safetensors", model=STUDENTS, seed=SEEDS),
+        expand("<results>/{model}/seed{seed}/weights.safetensors", model=[*STUDENTS, *ABLATED], seed=SEEDS),
         [
             f"<results>/{role}/seed{seed}/weights.safetensors"
             for role in ("teacher", "student")

@@ -218,3 +218,84 @@ def test_rounds_need_a_benchmark_whose_people_take_turns():
     config["training_data"] = {"dataset": "other"}
     with pytest.raises(configuration.ConfigurationError, match="nobody takes turns"):
         configuration.resolve(config, SCHEMA)
+
+
+ABLATED = {"triplet_distillation": {"distance": ["squared_euclidean", "cosine"], "training.learning_rate": [0.1, 0.05]}}
+
+
+def test_variants_differ_in_one_setting_and_their_method_is_not_repeated():
+    resolved = configuration.resolve(modified_config("ablations", ABLATED), SCHEMA)
+    variants = configuration.ablation_methods(resolved)
+    assert list(variants) == [
+        "triplet_distillation-distance-cosine",
+        "triplet_distillation-training.learning_rate-0.05",
+    ]
+    base = resolved["methods"]["triplet_distillation"]
+    assert variants["triplet_distillation-distance-cosine"].method == {**base, "distance": "cosine"}
+    other = variants["triplet_distillation-training.learning_rate-0.05"].method
+    assert other == {**base, "training": {"learning_rate": 0.05}}
+    rows = configuration.ablations(resolved)
+    assert [row["models"][0] for row in rows] == ["students/triplet_distillation"] * 2
+    assert [row["own"] for row in rows] == ["squared_euclidean", 0.1]
+
+
+@pytest.mark.parametrize(
+    ("ablations", "expected"),
+    [
+        (
+            {"triplet_distilation": {"distance": ["cosine"]}},
+            ["ablations.triplet_distilation", "'triplet_distillation'"],
+        ),
+        ({"triplet_distillation": {"distanse": ["cosine"]}}, ["ablations.triplet_distillation.distanse", "'distance'"]),
+        ({"triplet_distillation": {"distance": ["cosin"]}}, ["distance", "'cosin' is not one of", "'cosine'"]),
+        ({"triplet_distillation": {"distance": "cosine"}}, ["ablations.triplet_distillation.distance", "a list"]),
+        ({"triplet_distillation": {"training.iteration": [3]}}, ["iteration", "'iterations'"]),
+        ({"triplet_distillation": {"training.iterations": [0]}}, ["training.iterations"]),
+        ({"triplet_distillation": {"loss": ["triplet"]}}, ["ablations.triplet_distillation.loss"]),
+        ({"triplet_matched": {"distance": ["cosine"]}}, ["ablations.triplet_matched", "control"]),
+    ],
+)
+def test_wrong_ablations_are_rejected(ablations, expected):
+    with pytest.raises(configuration.ConfigurationError) as error:
+        configuration.resolve(modified_config("ablations", ablations), SCHEMA)
+    for text in expected:
+        assert text in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        ("models/triplet_0.3", {"scores": "x.csv"}, ["models.triplet_0.3: there is already a model of this name"]),
+        ("models/other", {"network": "slimm", "weights": "x.pt"}, ["models.other.network", "'slim'"]),
+        ("models/other", {"network": "slim"}, ["models.other.weights: mobilefacenet does not come with weights"]),
+        ("models/other", {"label": "x"}, ["models.other: set exactly one of network, scores"]),
+        ("models/other", {"scores": "x", "label": "+ triplet distillation"}, ["occurs more than once"]),
+        ("benchmarks/orl_unseen", {"dataset": "orl", "published": {}}, ["orl has no published protocol: use held_out"]),
+        ("benchmarks/orl_unseen", {"dataset": "orl"}, ["set exactly one of held_out, published, pairs"]),
+        ("benchmarks/orl_unseen/far", 0, ["benchmarks.orl_unseen.far"]),
+    ],
+)
+def test_models_and_protocols_are_checked(path, value, expected):
+    with pytest.raises(configuration.ConfigurationError) as error:
+        configuration.resolve(modified_config(path, value), SCHEMA)
+    for text in expected:
+        assert text in str(error.value)
+
+
+def test_protocol_is_one_of_the_sources_and_templates_have_no_folds():
+    config = copy.deepcopy(DEFAULT)
+    config["datasets"] |= {"cfp": {"source": "cfp", "path": "x"}, "ijb": {"source": "ijb", "path": "x"}}
+    config["benchmarks"] |= {
+        "a": {"dataset": "cfp", "published": {"protocol": "PP"}},
+        "b": {"dataset": "ijb", "published": {}},
+    }
+    with pytest.raises(configuration.ConfigurationError) as error:
+        configuration.resolve(config, SCHEMA)
+    assert "benchmarks.a.published.protocol: 'PP' is not one of 'FP', 'FF'" in str(error.value)
+    assert "benchmarks.b.metric: ijb has no folds: use tar_at_far" in str(error.value)
+    config["benchmarks"] |= {"a": {"dataset": "cfp", "published": {"protocol": "FF"}}}
+    config["benchmarks"]["b"]["metric"] = "tar_at_far"
+    configuration.resolve(config, SCHEMA)
+    config["datasets"]["cfp"]["protocol"] = "FF"
+    with pytest.raises(configuration.ConfigurationError, match=r"It is now benchmarks\.<name>\.published\.protocol"):
+        configuration.resolve(config, SCHEMA)

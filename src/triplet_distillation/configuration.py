@@ -11,9 +11,10 @@ import copy
 import fnmatch
 import itertools
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 from jsonschema import Draft202012Validator, validators
@@ -21,6 +22,15 @@ from jsonschema import Draft202012Validator, validators
 from triplet_distillation import registry
 from triplet_distillation.files import write_text
 from triplet_distillation.settings import ExecutionSettings, SamplingSettings
+
+
+class Variant(NamedTuple):
+    """A ``method`` (its entry) that differs from ``base`` (a name) in the ``value`` of one ``setting``."""
+
+    base: str
+    setting: str
+    value: Any
+    method: dict[str, Any]
 
 
 class ConfigurationError(ValueError):
@@ -209,6 +219,8 @@ def _check_names(config: dict, schema: dict) -> list[str]:
             f"methods.{name}.training" if entry["training"] else "second_stage.training", training, config["execution"]
         )
     if not problems:
+        problems += _check_ablations(config, schema)
+        problems += _check_models(config)
         problems += _check_controls(config["methods"])
         problems += _check_first_stage(config)
         problems += _check_labels(config)
@@ -218,6 +230,51 @@ def _check_names(config: dict, schema: dict) -> list[str]:
         problems += _check_reference(f"profile.networks.{index}", name, config["networks"])
     problems += _check_portable(config["execution"])
     return list(dict.fromkeys(problems))
+
+
+def _check_ablations(config: dict, schema: dict) -> list[str]:
+    """Every variant is a method that could be in the configuration."""
+    problems = []
+    for name, settings in config["ablations"].items():
+        problems += _check_reference(f"ablations.{name}", name, config["methods"])
+        if name in config["methods"] and is_control(config["methods"][name]):
+            problems.append(f"ablations.{name}: vary the distillation that this control belongs to instead")
+        for setting in settings:
+            if setting in ("label", "matches", "training", "loss"):
+                problems.append(
+                    f"ablations.{name}.{setting}: not a setting of the loss; of the training: training.<key>"
+                )
+    if problems:
+        return problems
+    for name, variant in ablation_methods(config).items():
+        key = f"ablations.{variant.base}.{variant.setting}"
+        if name in config["methods"]:
+            problems.append(f"{key}: the variant would be called {name}, which is a method")
+        method, defined = variant.method, schema["$defs"]["training"]
+        problems += [
+            f"{key}: {each.removeprefix(f'{key}.')}"
+            for each in _check_settings(key, "losses", "loss", method, METHOD_KEYS)
+            + _check_overrides(key, method["training"], defined)
+        ]
+        training = {**config["second_stage"]["training"], **method["training"]}
+        problems += _check_sampling(key, training, config["execution"])
+    return problems
+
+
+def _check_models(config: dict) -> list[str]:
+    """Models from elsewhere have a network with weights, or scores, and names of their own."""
+    problems = []
+    for name, model in config["models"].items():
+        key = f"models.{name}"
+        if name in config["methods"] or name in ("teacher", "student"):
+            problems.append(f"{key}: there is already a model of this name")
+        if "scores" in model:
+            continue
+        problems += _check_reference(f"{key}.network", model["network"], config["networks"])
+        network = config["networks"].get(model["network"])
+        if network and not model["weights"] and not is_pretrained(network):
+            problems.append(f"{key}.weights: {network['architecture']} does not come with weights: set their path")
+    return problems
 
 
 def _check_controls(methods: dict) -> list[str]:
@@ -259,7 +316,7 @@ def _check_first_stage(config: dict) -> list[str]:
 def _check_labels(config: dict) -> list[str]:
     """Models with the same label could not be told apart in a table."""
     labels = [config[role]["label"] for role in ("teacher", "student") if "label" in config[role]]
-    labels += [method.get("label", name) for name, method in config["methods"].items()]
+    labels += [each.get("label", name) for kind in ("methods", "models") for name, each in config[kind].items()]
     repeated = sorted({label for label in labels if labels.count(label) > 1})
     return [f"methods: the label {label!r} occurs more than once" for label in repeated]
 
@@ -461,11 +518,55 @@ def _with_margins(methods: dict) -> list[str]:
     return [name for name, method in methods.items() if "margins" in required_inputs(method)]
 
 
-def claims(methods: dict) -> list[tuple[str, str | None]]:
-    """Which methods are compared: (A, B) stands for the claim "A beats B"; None is the student, where all start.
+def ablation_methods(config: dict) -> dict[str, Variant]:
+    """The variants of all ablations by name, ``<method>-<setting>-<value>``, without those that equal their method."""
+    variants = {}
+    for base, settings in config["ablations"].items():
+        for setting, values in settings.items():
+            for value in values:
+                method = _with_setting(config["methods"][base], setting, value)
+                if value != _own_value(config, base, setting):
+                    variants[_variant_name(base, setting, value)] = Variant(base, setting, value, method)
+    return variants
+
+
+def ablations(config: dict) -> list[dict[str, Any]]:
+    """What is varied, as :class:`.reporting.ablations.Ablation` takes it."""
+    found = []
+    for base, settings in config["ablations"].items():
+        for setting, values in settings.items():
+            own = _own_value(config, base, setting)
+            names = [base if value == own else _variant_name(base, setting, value) for value in values]
+            models = [f"students/{name}" for name in names]
+            found.append({"method": base, "setting": setting, "own": own, "values": values, "models": models})
+    return found
+
+
+def _variant_name(base: str, setting: str, value: Any) -> str:
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", f"{base}-{setting}-{value}")
+
+
+def _own_value(config: dict, base: str, setting: str) -> Any:
+    """A method's own value of a setting that an ablation varies."""
+    method, key = config["methods"][base], setting.removeprefix("training.")
+    if key != setting:
+        return {**config["second_stage"]["training"], **method["training"]}.get(key)
+    return _setting(method, setting)
+
+
+def _with_setting(method: dict, setting: str, value: Any) -> dict:
+    key = setting.removeprefix("training.")
+    if key != setting:
+        return {**method, "training": {**method["training"], key: value}}
+    return {**method, setting: value}
+
+
+def claims(methods: dict, models: Iterable[str] = ()) -> list[tuple[str, str | None]]:
+    """Which models are compared: (A, B) stands for the claim "A beats B"; None is the student, where all start.
 
     First every distillation with its control, then with every other method; where nothing is
-    distilled, every method with every earlier one. At last, every method with the student.
+    distilled, every method with every earlier one. Then every method with the student; at last, every
+    distillation (or method) with the ``models`` from elsewhere.
     """
     distilled = [name for name, method in methods.items() if "teacher_embeddings" in required_inputs(method)]
     controls = [(matched_method(name, methods), name) for name, method in methods.items() if is_control(method)]
@@ -474,7 +575,8 @@ def claims(methods: dict) -> list[tuple[str, str | None]]:
         first, second = (b, a) if b in distilled and a not in distilled else (a, b)
         if first in distilled or not distilled:
             pairs.append((first, second))
-    return list(dict.fromkeys([*controls, *pairs, *((name, None) for name in methods)]))
+    others = [(name, model) for model in models for name in (distilled or methods)]
+    return list(dict.fromkeys([*controls, *pairs, *((name, None) for name in methods), *others]))
 
 
 def loss_settings(method: dict) -> dict:

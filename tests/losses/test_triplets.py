@@ -92,6 +92,32 @@ def test_distillation_with_equal_margins_matches_the_fixed_margin():
     assert distilled.item() == pytest.approx(fixed.item(), rel=1e-12)
 
 
+@pytest.mark.parametrize("d_max", ["batch", "training_set"])
+@pytest.mark.parametrize(
+    ("shape", "function"), [("linear", lambda x: x), ("square_root", math.sqrt), ("constant", lambda x: 0.5)]
+)
+def test_distillation_with_other_margins(shape, function, d_max):
+    embeddings, labels = batch()
+    teacher, _ = batch(seed=5, size=9)
+    d = {triplet: max(gap, 0) for triplet, gap in gaps(teacher, "squared_euclidean").items()}
+    context = LossContext(4, 6, min_margin=0.2, max_margin=0.5, largest_gap=0.6 * max(d.values()))
+    method = TripletDistillationLoss(context, shape=shape, d_max=d_max, min_margin=0.1)
+    loss, log = method(embeddings, labels, teacher, make_generator())
+    largest = max(d.values()) if d_max == "batch" else context.largest_gap
+    margins = {triplet: 0.1 + (0.5 - 0.1) * function(min(gap / largest, 1)) for triplet, gap in d.items()}
+    student = gaps(embeddings, "squared_euclidean")
+    assert loss.item() == pytest.approx(np.mean([max(margins[t] - student[t], 0) for t in margins]), rel=1e-9)
+    assert log["margin"].item() == pytest.approx(np.mean(list(margins.values())))
+
+
+def test_margins_that_are_no_range_are_rejected():
+    context = LossContext(4, 6, min_margin=0.2, max_margin=0.5)
+    with pytest.raises(ValueError, match=r"min_margin 0\.6 is above max_margin 0\.5"):
+        TripletDistillationLoss(context, min_margin=0.6)
+    with pytest.raises(ValueError, match="d_max: training_set needs"):
+        TripletDistillationLoss(context, d_max="training_set")
+
+
 def test_teacher_that_misjudges_every_triplet_gives_the_minimum_margin():
     labels = torch.tensor([0, 0, 1])
     teacher = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [1.0, 0.1]])

@@ -82,7 +82,7 @@ def sibling_folder(folder, name):
 def distill(folder, store, student, **settings):
     """Run the second stage from the weights ``student`` with a synthetic teacher; returns the same as :func:`run`."""
     margins = folder.parent / "margins.json"
-    write_json(margins, {"min_margin": 0.2, "max_margin": 0.5})
+    write_json(margins, {"min_margin": 0.2, "max_margin": 0.5, "quantiles": {"1": 1.5}})
     settings["training"] = {"sampling": P_BY_K} | settings.get("training", {})
     return run(
         folder,

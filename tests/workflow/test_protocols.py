@@ -152,3 +152,40 @@ def test_too_few_impostor_pairs_for_a_metric_stop_before_training(study):
     study.configure("rare.yaml", benchmarks=benchmarks, study="rare", methods=SMALL["methods"])
     process = study.snakemake("results/rare/split/round0/pairs/ijbc.parquet", config="rare.yaml", check=False)
     assert "30 impostor pairs, but its metric needs 10000: set a higher far" in process.text
+
+
+def test_ablations_and_models_from_elsewhere(study, tmp_path):
+    """A method's own value is the method itself; the same weights and the same scores give the same numbers."""
+    scores = pd.read_parquet(study.results / "evaluation/teacher/seed0/scores.parquet")
+    scores["pair"] = scores.groupby("benchmark").cumcount()
+    path = tmp_path / "scores.csv"
+    scores.assign(model="scored", run=0)[["model", "run", "benchmark", "pair", "score"]].to_csv(path, index=False)
+    models = {
+        "again": {"network": "tiny", "weights": str(study.results / "student/seed0/weights.safetensors")},
+        "scored": {"scores": str(path)},
+    }
+    ablations = {"triplet_distillation": {"distance": ["squared_euclidean", "cosine"], "training.learning_rate": [0.5]}}
+    study.configure("more.yaml", ablations=ablations, models=models)
+    before = study.would_run("table2", config="small.yaml")
+    jobs = study.would_run("table2", "results/protocols/tables/ablations.html", config="more.yaml")
+    assert {job for job in jobs if job.startswith(("train:", "distill:"))} == {
+        "distill:method=triplet_distillation-distance-cosine, seed=0",
+        "distill:method=triplet_distillation-training.learning_rate-0.5, seed=0",
+    }
+    targets = ("table2", "results/protocols/tables/findings.html", "results/protocols/tables/ablations.html")
+    study.snakemake(*targets, "results/protocols/figures/accuracy_against_flops.svg", config="more.yaml")
+    table2 = pd.read_csv(study.results / "tables/table2.csv").set_index("model")
+    numbers = table2.drop(columns="label")
+    assert numbers.loc["again"].equals(numbers.loc["student"])
+    assert numbers.loc["scored"].equals(numbers.loc["teacher"])
+    table = pd.read_csv(study.results / "tables/ablations.csv").set_index(["setting", "value"])
+    own = table.loc[("distance", "squared_euclidean")]
+    assert own.cfp_fp == numbers.loc["triplet_distillation", "cfp_fp"]
+    assert pd.isna(own.cfp_fp_difference)
+    for key in (("distance", "cosine"), ("training.learning_rate", "0.5")):
+        row = table.loc[key]
+        assert row.cfp_fp_difference == pytest.approx(row.cfp_fp - own.cfp_fp)
+        assert row.cfp_fp_verdict == "no verdict: 1 run"
+    claims = pd.read_csv(study.results / "tables/comparisons.csv")
+    assert {"again", "scored"} <= set(claims.b)
+    assert before == set()

@@ -33,21 +33,31 @@ PATHVARS = workflow.pathvars
 SEEDS = study["seeds"]
 METHODS = list(study["methods"])
 STUDENTS = [f"students/{method}" for method in METHODS]
-MODELS = ["teacher", "student", *STUDENTS]
+# Models from elsewhere; some come as networks, some as scores.
+OTHERS = [f"models/{name}" for name in study["models"]]
+SCORED_ELSEWHERE = {f"models/{name}": model["scores"] for name, model in study["models"].items() if "scores" in model}
+MODELS = ["teacher", "student", *STUDENTS, *OTHERS]
+WITH_NETWORK = [model for model in MODELS if model not in SCORED_ELSEWHERE]
+# Variants of methods, for a table of their own.
+VARIANTS = configuration.ablation_methods(study)
+ABLATED = [f"students/{name}" for name in VARIANTS]
+ALL_METHODS = study["methods"] | {name: variant.method for name, variant in VARIANTS.items()}
 LABELS = {
     "teacher": study["teacher"].get("label", f"Teacher ({study['teacher']['network']})"),
     "student": study["student"].get("label", "Student (ArcFace)"),
     **{f"students/{name}": method.get("label", name) for name, method in study["methods"].items()},
+    **{f"models/{name}": model.get("label", name) for name, model in study["models"].items()},
 }
 BENCHMARKS = {name: benchmark.get("label", name) for name, benchmark in study["benchmarks"].items()}
 NETWORK_FILES = {
     name: network["path"] for name, network in study["networks"].items() if configuration.is_pretrained(network)
 }
-# Roles whose weights exist already, with the file; the others are trained.
+# Models whose weights exist already, with the file; the others are trained.
+NETWORKS = {role: study[role] for role in ("teacher", "student")} | {
+    f"models/{name}": model for name, model in study["models"].items() if "network" in model
+}
 PRETRAINED = {
-    role: path
-    for role in ("teacher", "student")
-    if (path := study[role]["weights"] or NETWORK_FILES.get(study[role]["network"]))
+    role: path for role, model in NETWORKS.items() if (path := model["weights"] or NETWORK_FILES.get(model["network"]))
 }
 TRAINED = [role for role in ("teacher", "student") if role not in PRETRAINED]
 NEVER_MATCHES = "(?!)"
@@ -86,8 +96,11 @@ FIXED_MARGINS = {
     if "margin" in method and not configuration.is_control(method)
 }
 CLAIMS = [
-    tuple("student" if name is None else f"students/{name}" for name in claim)
-    for claim in configuration.claims(study["methods"])
+    tuple(
+        "student" if name is None else f"models/{name}" if name in study["models"] else f"students/{name}"
+        for name in claim
+    )
+    for claim in configuration.claims(study["methods"], study["models"])
 ]
 # Jobs that measure time take all cores of this machine, so that nothing runs at the same time.
 ALL_CORES = workflow.resource_settings.cores or 1
@@ -105,7 +118,7 @@ wildcard_constraints:
     benchmark=r"[A-Za-z0-9_-]+",
     network=r"[A-Za-z0-9_-]+",
     method=r"[A-Za-z0-9_.-]+",
-    model=r"teacher|student|students/[A-Za-z0-9_.-]+",
+    model=r"teacher|student|(students|models)/[A-Za-z0-9_.-]+",
     distance=r"[a-z_]+",
     seed=r"[0-9]+",
     round=r"[0-9]+",
@@ -118,9 +131,12 @@ def round_of(seed):
 
 
 def first_stage_seed(role, seed):
-    """The seed of the teacher or student that a run uses, which several runs may share."""
+    """The seed of the teacher or student (or model from elsewhere) that a run uses, which several runs may share."""
     if role in PRETRAINED:
         return SEEDS[0]
+    if role in SCORED_ELSEWHERE:
+        every = study["models"][role.removeprefix("models/")]["runs"] == "all"
+        return int(seed) if every else SEEDS[round_of(seed)]
     return SEEDS[round_of(seed)] if study[role]["shared"] else int(seed)
 
 
@@ -136,7 +152,7 @@ def first_stage_file(role, name):
 
 def weights_seed(model, seed):
     """The seed of a model's weights in a run: its own, or that of a shared teacher or student."""
-    return first_stage_seed(model, seed) if model in ("teacher", "student") else int(seed)
+    return int(seed) if model.startswith("students/") else first_stage_seed(model, seed)
 
 
 def evaluated_seed(model, seed):
@@ -193,28 +209,45 @@ TESTED_IN_ROUND = {
 TEST_FACES = {
     (benchmark, number): test_faces_of(benchmark, SEEDS[number]) for benchmark in BENCHMARKS for number in ROUNDS
 }
-# What every table and figure needs: names, and for every run (seed) which evaluation of a model belongs to it.
-REPORT_CONTEXT = {
-    "labels": LABELS,
-    "benchmarks": BENCHMARKS,
-    "seeds": SEEDS,
-    "runs": {model: [evaluated_seed(model, seed) for seed in SEEDS] for model in MODELS},
-    "weights": {model: [weights_seed(model, seed) for seed in SEEDS] for model in MODELS},
-    "rounds": [round_of(seed) for seed in SEEDS],
-    "test_groups": {benchmark: [round_on(benchmark, seed) for seed in SEEDS] for benchmark in BENCHMARKS},
-    "far": {
-        name: entry["far"] if entry["metric"] == "tar_at_far" else None for name, entry in study["benchmarks"].items()
+
+
+def report_context(models, labels):
+    """What every table and figure needs: names, and for every run (seed) which evaluation of a model belongs to it."""
+    return {
+        "labels": labels,
+        "benchmarks": BENCHMARKS,
+        "seeds": SEEDS,
+        "runs": {model: [evaluated_seed(model, seed) for seed in SEEDS] for model in models},
+        "weights": {model: [weights_seed(model, seed) for seed in SEEDS] for model in models},
+        "rounds": [round_of(seed) for seed in SEEDS],
+        "test_groups": {benchmark: [round_on(benchmark, seed) for seed in SEEDS] for benchmark in BENCHMARKS},
+        "far": {
+            name: entry["far"] if entry["metric"] == "tar_at_far" else None
+            for name, entry in study["benchmarks"].items()
+        },
+        "flip": study["evaluation"]["flip"],
+    }
+
+
+REPORT_CONTEXT = report_context(MODELS, LABELS)
+# The variants, with the methods that they are variants of.
+ABLATION_CONTEXT = report_context(
+    [*dict.fromkeys(f"students/{variant.base}" for variant in VARIANTS.values()), *ABLATED],
+    LABELS
+    | {
+        f"students/{name}": f"{LABELS['students/' + variant.base]}, {variant.setting}: {variant.value}"
+        for name, variant in VARIANTS.items()
     },
-    "flip": study["evaluation"]["flip"],
-}
+)
+ABLATIONS = configuration.ablations(study)
 
 
-def evaluations(name):
+def evaluations(name, context=REPORT_CONTEXT):
     """Evaluations of every model (``metrics.json`` or ``scores.parquet``), ordered by model and run."""
     return [
         f"<results>/evaluation/{model}/seed{seed}/{name}"
-        for model in MODELS
-        for seed in dict.fromkeys(REPORT_CONTEXT["runs"][model])
+        for model, runs in context["runs"].items()
+        for seed in dict.fromkeys(runs)
     ]
 
 
@@ -291,6 +324,13 @@ def false_accept_rates(benchmark):
     return sorted(own | set(study["evaluation"]["far"]), reverse=True)
 
 
+EVALUATION = {
+    "flip": study["evaluation"]["flip"],
+    "far": {benchmark: false_accept_rates(benchmark) for benchmark in BENCHMARKS},
+    "templates": {benchmark: study["benchmarks"][benchmark]["templates"] for benchmark in BENCHMARKS},
+}
+
+
 def pairs_file(benchmark):
     """The user's own pairs, if the benchmark has any."""
     return study["benchmarks"][benchmark].get("pairs", {}).get("file", [])
@@ -312,7 +352,7 @@ def who_is_tested(benchmark, number):
 
 
 def network_of(model):
-    return study["teacher" if model == "teacher" else "student"]["network"]
+    return NETWORKS.get(model, study["student"])["network"]
 
 
 def training_code(network, method):
@@ -337,14 +377,14 @@ def role_settings(role):
 
 
 def method_settings(name):
-    method = study["methods"][name]
+    method = ALL_METHODS[name]
     training = {**study["second_stage"]["training"], **method["training"]}
     return training_settings(study["student"]["network"], method, training)
 
 
 def method_inputs(wildcards):
     """What a method requires beyond the faces and the student's weights."""
-    method = study["methods"][wildcards.method]
+    method = ALL_METHODS[wildcards.method]
     required = configuration.required_inputs(method)
     inputs = {}
     if "teacher_embeddings" in required:

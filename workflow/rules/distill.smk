@@ -12,4 +12,4 @@ use rule train as distill with:
         name="distill/{method}.seed{seed}",
     params:
         settings=lambda wildcards: method_settings(wildcards.method),
-        code=lambda wildcards: training_code(study["student"]["network"], study["methods"][wildcards.method]),
+        code=lambda wildcards: training_code(study["student"]["network"], ALL_METHODS[wildcards.method]),

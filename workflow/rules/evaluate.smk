@@ -33,15 +33,32 @@ use rule template as evaluate with:
         scores="<results>/evaluation/{model}/seed{seed}/scores.parquet",
     pathvars:
         name="evaluate/{model}.seed{seed}",
+    wildcard_constraints:
+        model="|".join(model for model in [*MODELS, *ABLATED] if model not in SCORED_ELSEWHERE),
     resources:
         mem_mb=5000,
         runtime=240,
     params:
         script="evaluate.py",
         benchmarks=list(BENCHMARKS),
-        settings={
-            "flip": study["evaluation"]["flip"],
-            "far": {benchmark: false_accept_rates(benchmark) for benchmark in BENCHMARKS},
-            "templates": {benchmark: study["benchmarks"][benchmark]["templates"] for benchmark in BENCHMARKS},
-        },
+        settings=EVALUATION,
         code=lambda wildcards: code("evaluate.py"),
+
+
+# Read the scores of a model from elsewhere.
+use rule template as import_scores with:
+    input:
+        scores=lambda wildcards: SCORED_ELSEWHERE[wildcards.model],
+        pairs=lambda wildcards: [pairs_of(benchmark, wildcards.seed) for benchmark in BENCHMARKS],
+    output:
+        metrics="<results>/evaluation/{model}/seed{seed}/metrics.json",
+        scores="<results>/evaluation/{model}/seed{seed}/scores.parquet",
+    pathvars:
+        name="import_scores/{model}.seed{seed}",
+    wildcard_constraints:
+        model="|".join(SCORED_ELSEWHERE) or NEVER_MATCHES,
+    params:
+        script="import_scores.py",
+        benchmarks=list(BENCHMARKS),
+        settings=EVALUATION,
+        code=lambda wildcards: code("import_scores.py"),

@@ -123,7 +123,7 @@ use rule plot_roc as plot_accuracy_against_flops with:
     input:
         scores=evaluations("scores.parquet"),
         training_sets=TRAINING_SETS,
-        profiles=[f"<results>/profile/{network_of(model)}.json" for model in MODELS],
+        profiles=[f"<results>/profile/{network_of(model)}.json" for model in WITH_NETWORK],
     output:
         report(
             "<results>/figures/accuracy_against_flops.svg",
@@ -135,6 +135,7 @@ use rule plot_roc as plot_accuracy_against_flops with:
         name="plot_accuracy_against_flops",
     params:
         script="plot_accuracy_against_flops.py",
+        models=WITH_NETWORK,
         code=lambda wildcards: code("plot_accuracy_against_flops.py"),
 
 

@@ -19,7 +19,7 @@ use rule template as hash_study with:
         ],
         distill=expand(
             "<results>/{model}/seed{seed}/{file}",
-            model=STUDENTS,
+            model=[*STUDENTS, *ABLATED],
             seed=SEEDS,
             file=["history.parquet", "weights.safetensors"],
         ),

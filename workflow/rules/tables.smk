@@ -90,6 +90,29 @@ use rule template as make_findings with:
         code=lambda wildcards: code("make_findings.py"),
 
 
+# What one other setting of a method changes.
+use rule template as make_ablation_table with:
+    input:
+        scores=evaluations("scores.parquet", ABLATION_CONTEXT),
+        training_sets=TRAINING_SETS,
+        stores=[benchmark_store(benchmark) for benchmark in BENCHMARKS],
+    output:
+        csv="<results>/tables/ablations.csv",
+        html=report(
+            "<results>/tables/ablations.html",
+            caption=caption("ablations"),
+            category="6 Ablations",
+            labels={"item": "Ablations", "kind": "table"},
+        ),
+    pathvars:
+        name="make_ablation_table",
+    params:
+        script="make_ablation_table.py",
+        ablations=ABLATIONS,
+        context=ABLATION_CONTEXT,
+        code=lambda wildcards: code("make_ablation_table.py"),
+
+
 # Count the outcomes of the alignment, and what training set and benchmarks have in common.
 use rule template as make_quality_table with:
     input:

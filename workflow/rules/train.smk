@@ -33,6 +33,6 @@ use rule template as import_weights with:
         role="|".join(PRETRAINED) or NEVER_MATCHES,
     params:
         script="import_weights.py",
-        settings=lambda wildcards: study["networks"][study[wildcards.role]["network"]],
+        settings=lambda wildcards: study["networks"][network_of(wildcards.role)],
         study=study["study"],
-        code=lambda wildcards: code("import_weights.py", network_code(study[wildcards.role]["network"])),
+        code=lambda wildcards: code("import_weights.py", network_code(network_of(wildcards.role))),

@@ -1,4 +1,4 @@
-from triplet_distillation.evaluation.evaluate import BenchmarkFiles, evaluate_model
+from triplet_distillation.evaluation.evaluate import BenchmarkFiles, ResultFiles, evaluate_model
 from triplet_distillation.logs import logged_to
 from triplet_distillation.settings import EvaluationSettings
 
@@ -9,6 +9,5 @@ with logged_to(snakemake.log[0]):
         name=snakemake.wildcards.model,
         benchmarks={name: BenchmarkFiles(*each) for name, each in zip(snakemake.params.benchmarks, paths)},
         settings=EvaluationSettings.from_dict(snakemake.params.settings),
-        metrics_output=snakemake.output.metrics,
-        scores=snakemake.output.scores,
+        output=ResultFiles(snakemake.output.metrics, snakemake.output.scores),
     )

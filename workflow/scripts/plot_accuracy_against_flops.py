@@ -6,5 +6,5 @@ from triplet_distillation.reporting.runs import Evaluations
 with logged_to(snakemake.log[0]):
     context = ReportContext(**snakemake.params.context)
     evaluations = Evaluations(context.by_model(snakemake.input.scores), snakemake.input.training_sets, context)
-    profiles = dict(zip(context.runs, snakemake.input.profiles))
+    profiles = dict(zip(snakemake.params.models, snakemake.input.profiles))
     plot_accuracy_against_flops(evaluations, profiles, snakemake.output[0])

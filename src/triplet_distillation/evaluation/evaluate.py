@@ -26,8 +26,19 @@ class BenchmarkFiles(NamedTuple):
     embeddings: str
 
 
+class ResultFiles(NamedTuple):
+    """Paths of an evaluation's ``metrics`` (JSON, benchmark to :class:`.verification.VerificationMetrics`) and of its
+    ``scores`` (Parquet, one row per pair: ``a, b, same, fold, identity_a, identity_b, score, benchmark``)."""
+
+    metrics: str
+    scores: str
+
+
 def evaluate_model(
-    name: str, benchmarks: dict[str, BenchmarkFiles], settings: EvaluationSettings, metrics_output: str, scores: str
+    name: str,
+    benchmarks: dict[str, BenchmarkFiles],
+    settings: EvaluationSettings,
+    output: ResultFiles,
 ) -> None:
     """Score the pairs of every benchmark, and write metrics and scores.
 
@@ -35,10 +46,9 @@ def evaluate_model(
         name: of the model.
         benchmarks: name to its files.
         settings: how faces and templates are fused, and the false accept rates.
-        metrics_output: JSON, benchmark to :class:`.verification.VerificationMetrics`.
-        scores: output, Parquet, one row per pair: ``a, b, same, fold, identity_a, identity_b, score, benchmark``.
+        output: paths.
     """
-    metrics, tables = {}, []
+    tables = {}
     for benchmark, files in benchmarks.items():
         pairs, members = read_table(files.pairs), read_table(files.templates)
         embeddings = read_kept_embeddings(files.embeddings)
@@ -49,12 +59,27 @@ def evaluate_model(
             found = score_templates(pairs, members, weigh_faces(faces, settings.flip, weights, fusion.unit_faces))
         else:
             found = score_faces(pairs, embeddings, settings.flip)
-        measured = verification.evaluate(found, pairs, settings.far[benchmark])
+        tables[benchmark] = pairs.assign(score=found)
+    write_evaluation(name, tables, settings, output)
+
+
+def write_evaluation(
+    name: str, tables: dict[str, pd.DataFrame], settings: EvaluationSettings, output: ResultFiles
+) -> None:
+    """Write a model's scores and the metrics that follow from them.
+
+    Args:
+        tables: benchmark to its pairs with their ``score``.
+        name, settings, output: as for :func:`evaluate_model`.
+    """
+    metrics = {}
+    for benchmark, table in tables.items():
+        measured = verification.evaluate(table.score.to_numpy(), table, settings.far[benchmark])
         metrics[benchmark] = dataclasses.asdict(measured)
-        tables.append(pairs.assign(score=found, benchmark=benchmark))
         summary(f"{name} on {benchmark}: {verification.in_words(measured)}")
-    write_json(metrics_output, metrics)
-    write_table(scores, pd.concat(tables, ignore_index=True))
+    write_json(output.metrics, metrics)
+    scored = [table.assign(benchmark=benchmark) for benchmark, table in tables.items()]
+    write_table(output.scores, pd.concat(scored, ignore_index=True))
 
 
 def score_faces(pairs: pd.DataFrame, embeddings: KeptEmbeddings, flip: str) -> np.ndarray:

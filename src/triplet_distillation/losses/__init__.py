@@ -22,7 +22,8 @@ class LossContext(NamedTuple):
     """What is known before the first step.
 
     ``num_identities``: identities in the training set; ``embedding_size``: of the network being trained;
-    ``min_margin``, ``max_margin``: from the calibration, None unless required;
+    ``min_margin``, ``max_margin``, ``largest_gap``: from the calibration, the last being the largest d of its triplets;
+    None unless required;
     ``matched_margin``: the mean margin of a distillation, for the control that uses it.
     """
 
@@ -30,6 +31,7 @@ class LossContext(NamedTuple):
     embedding_size: int
     min_margin: float | None = None
     max_margin: float | None = None
+    largest_gap: float | None = None
     matched_margin: float | None = None
 
 

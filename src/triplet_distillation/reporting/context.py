@@ -54,6 +54,11 @@ def group(paths: list[str], counts: dict[str, int]) -> dict[str, list[str]]:
     return {name: [next(rest) for _ in range(count)] for name, count in counts.items()}
 
 
+def short_name(model: str) -> str:
+    """A model's name in the configuration: a method's, that of a model from elsewhere, ``teacher`` or ``student``."""
+    return model.rpartition("/")[2]
+
+
 def distance_name(distance: str) -> str:
     """A distance's name in a sentence: ``squared Euclidean``."""
     return distance.replace("_", " ").replace("euclidean", "Euclidean")

@@ -180,17 +180,17 @@ def plot_accuracy_against_flops(evaluations: Evaluations, profiles: dict[str, st
 
     Args:
         evaluations: of every model.
-        profiles: model to the path of its network's profile.
+        profiles: model to the path of its network's profile; models that came as scores have none.
         output: path of the picture.
     """
     context = evaluations.context
     figure, axes = _panels(len(context.benchmarks), 8.5, 4.4)
     flops = {model: read_json(path)["flops"] / 1e9 for model, path in profiles.items()}
     for axis, (benchmark, title) in zip(axes, context.benchmarks.items()):
-        for index, model in enumerate(context.runs):
+        for index, model in enumerate(flops):
             found = significance.estimate(evaluations.runs(model, benchmark, "own"))
             mean, low, high = (PERCENT * value for value in significance.rate_interval(found))
-            at_same_cost = [other for other in context.runs if flops[other] == flops[model]]
+            at_same_cost = [other for other in flops if flops[other] == flops[model]]
             beside = 1 + 0.03 * (at_same_cost.index(model) - (len(at_same_cost) - 1) / 2)
             axis.errorbar(
                 flops[model] * beside,

@@ -10,7 +10,7 @@ from triplet_distillation.evaluation import significance
 from triplet_distillation.evaluation.verification import VerificationMetrics, read_metrics
 from triplet_distillation.files import read_json, write_text
 from triplet_distillation.reporting import pages, paper
-from triplet_distillation.reporting.context import METHOD_PREFIX, PERCENT, ReportContext
+from triplet_distillation.reporting.context import PERCENT, ReportContext, short_name
 from triplet_distillation.reporting.runs import Evaluations, basis
 from triplet_distillation.tabular import read_table, write_table
 
@@ -112,7 +112,7 @@ def write_table2(evaluations: Evaluations, training_sets: list[str], protocols: 
     context = evaluations.context
     rows, notes = [], {}
     for model in context.runs:
-        row: dict[str, Any] = {"model": model.removeprefix(METHOD_PREFIX), "label": context.labels[model]}
+        row: dict[str, Any] = {"model": short_name(model), "label": context.labels[model]}
         for benchmark in context.benchmarks:
             runs = evaluations.runs(model, benchmark, "own")
             interval = significance.rate_interval(significance.estimate(runs))
@@ -200,7 +200,7 @@ def write_verification_table(
     """
     rows = [
         {
-            "model": model.removeprefix(METHOD_PREFIX),
+            "model": short_name(model),
             "seed": run,
             "benchmark": benchmark,
             "label": context.labels[model],

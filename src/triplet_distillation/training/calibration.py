@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from triplet_distillation.files import write_json
+from triplet_distillation.files import read_json, write_json
 from triplet_distillation.logs import summary
 from triplet_distillation.losses.distances import DISTANCES
 from triplet_distillation.settings import CalibrationSettings
@@ -94,6 +94,15 @@ def margins(d: np.ndarray, mode: str, quantiles: list[float]) -> dict:
         "triplets": len(d),
         "quantiles": {str(q): float(np.quantile(d, q)) for q in (0, 0.05, 0.25, 0.5, 0.75, 0.95, 1)},
     }
+
+
+def calibrated_margins(path: str | None) -> dict[str, float]:
+    """What a calibration (JSON) tells a loss: the arguments of :class:`.losses.LossContext`; none without one."""
+    if not path:
+        return {}
+    found = read_json(path)
+    bounds = {name: found[name] for name in ("min_margin", "max_margin")}
+    return bounds | {"largest_gap": found["quantiles"]["1"]}
 
 
 def write_calibration(

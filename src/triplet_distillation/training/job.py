@@ -21,6 +21,7 @@ from triplet_distillation.settings import TeacherFiles, TrainingJob
 from triplet_distillation.tabular import read_table, write_table
 from triplet_distillation.training import checkpoint, distributed, engine, guards, sampling
 from triplet_distillation.training.batches import BatchDataset, TrainingFaces
+from triplet_distillation.training.calibration import calibrated_margins
 
 log = logging.getLogger(__name__)
 NON_DIGEST_KEYS = {"processes", "nodes", "keep_memory", "checkpoint_every", "loader_workers"}
@@ -101,11 +102,8 @@ def _digest(job: TrainingJob) -> str:
 
 
 def _loss_context(job: TrainingJob, num_identities: int, embedding_size: int) -> LossContext:
-    calibrated = read_json(job.margins) if job.margins else {}
     matched = read_json(job.matched_margin)["margin"] if job.matched_margin else None
-    return LossContext(
-        num_identities, embedding_size, calibrated.get("min_margin"), calibrated.get("max_margin"), matched
-    )
+    return LossContext(num_identities, embedding_size, **calibrated_margins(job.margins), matched_margin=matched)
 
 
 def _check_teacher(teacher: TeacherFiles, store: str) -> None:

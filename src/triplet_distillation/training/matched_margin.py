@@ -4,13 +4,14 @@ import numpy as np
 import torch
 
 from triplet_distillation import registry
-from triplet_distillation.files import read_json, write_json
+from triplet_distillation.files import write_json
 from triplet_distillation.logs import summary
 from triplet_distillation.losses import LossContext
 from triplet_distillation.settings import DistillationMargins
 from triplet_distillation.tabular import read_table
 from triplet_distillation.training import sampling
 from triplet_distillation.training.batches import BatchDataset, TrainingFaces
+from triplet_distillation.training.calibration import calibrated_margins
 
 
 def write_matched_margin(distillation: DistillationMargins, output: str) -> None:
@@ -26,8 +27,7 @@ def write_matched_margin(distillation: DistillationMargins, output: str) -> None
     faces = TrainingFaces(distillation.store, table.row.to_numpy(), labels, distillation.teacher_embeddings)
     sampler = sampling.create_sampler(settings.sampling, labels, distillation.seed)
     batches = BatchDataset(faces, sampler, settings, distillation.seed)
-    calibrated = read_json(distillation.margins)
-    context = LossContext(int(labels.max()) + 1, 0, calibrated["min_margin"], calibrated["max_margin"])
+    context = LossContext(int(labels.max()) + 1, 0, **calibrated_margins(distillation.margins))
     criterion = registry.load("losses", distillation.loss)(context, **distillation.loss_settings)
     sums, counts = [], []
     with torch.inference_mode():

@@ -1,0 +1,113 @@
+"""A table of variants: what one other setting of a method changes."""
+
+import html
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from triplet_distillation.evaluation import significance
+from triplet_distillation.files import write_text
+from triplet_distillation.reporting import pages
+from triplet_distillation.reporting.context import PERCENT, short_name
+from triplet_distillation.reporting.findings import compare_models
+from triplet_distillation.reporting.runs import Evaluations
+from triplet_distillation.tabular import write_table
+
+
+class Ablation(NamedTuple):
+    """One ``setting`` of a ``method`` with its ``values``: the model of each value is in ``models``; ``own`` is the
+    method's own value."""
+
+    method: str
+    setting: str
+    own: Any
+    values: list[Any]
+    models: list[str]
+
+
+def write_ablations(
+    evaluations: Evaluations, ablations: list[Ablation], protocols: list[str], csv: str, html_page: str
+) -> None:
+    """Write every variant's metric, and its difference from the method that it is a variant of.
+
+    The verdicts of all variants on all benchmarks, by both metrics, are one family (Holm).
+
+    Args:
+        evaluations: of the variants and their methods.
+        ablations: what is varied.
+        protocols: what the numbers are about, in words.
+        csv, html_page: outputs.
+    """
+    claims = [
+        (model, f"students/{each.method}")
+        for each in ablations
+        for model in each.models
+        if model != f"students/{each.method}"
+    ]
+    judged = compare_models(evaluations, claims)
+    table = pd.DataFrame(
+        [
+            {"method": each.method, "setting": each.setting, "value": str(value), "model": short_name(model)}
+            | _numbers(evaluations, judged, model, each)
+            for each in ablations
+            for value, model in zip(each.values, each.models)
+        ]
+    )
+    write_table(csv, table)
+    write_text(html_page, _page(table, evaluations, ablations, protocols))
+
+
+def _numbers(evaluations: Evaluations, judged: pd.DataFrame, model: str, ablation: Ablation) -> dict[str, Any]:
+    """A variant's columns for every benchmark."""
+    context, base, columns = evaluations.context, f"students/{ablation.method}", {}
+    for benchmark in context.benchmarks:
+        found = significance.rate_interval(significance.estimate(evaluations.runs(model, benchmark, "own")))
+        names = (benchmark, f"{benchmark}_low", f"{benchmark}_high")
+        columns |= {name: PERCENT * value for name, value in zip(names, found)}
+        row = judged[
+            (judged.benchmark == benchmark)
+            & (judged.a == context.labels[model])
+            & (judged.b == context.labels[base])
+            & (judged.metric == context.metric(benchmark))
+        ]
+        difference, verdict = (np.nan, "") if model == base else (row.difference.iloc[0], row.verdict.iloc[0])
+        columns |= {f"{benchmark}_difference": difference, f"{benchmark}_verdict": verdict}
+    return columns
+
+
+def _page(table: pd.DataFrame, evaluations: Evaluations, ablations: list[Ablation], protocols: list[str]) -> str:
+    context, parts = evaluations.context, []
+    for each in ablations:
+        label = context.labels[f"students/{each.method}"].removeprefix("+ ")
+        rows = table[(table.method == each.method) & (table.setting == each.setting)]
+        header, groups = ["value"], [("", 1)]
+        for benchmark, name in context.benchmarks.items():
+            header += [f"{context.metric(benchmark)}, %", "difference", "better than its own"]
+            groups.append((html.escape(name), 3))
+        cells = [[html.escape(row["value"]), *_cells(row, context.benchmarks)] for _, row in rows.iterrows()]
+        parts += [
+            f"<h2>{html.escape(label)}: {html.escape(each.setting)}</h2>",
+            pages.paragraph(f"Its own value is {each.own}."),
+            pages.table(header, cells, groups),
+        ]
+    remarks = [
+        "Every variant differs from its method in this one setting, and starts from the same student.",
+        "In gray, the 95% confidence interval. Differences are in percentage points; the verdict is on the claim that "
+        "the variant beats its method, corrected over all variants, benchmarks and metrics (Holm).",
+        *protocols,
+    ]
+    return pages.page("Ablations", *parts, pages.notes(remarks))
+
+
+def _cells(row: pd.Series, benchmarks: dict[str, str]) -> list[str]:
+    cells = []
+    for benchmark in benchmarks:
+        interval = f'<span class="interval">{row[f"{benchmark}_low"]:.2f} – {row[f"{benchmark}_high"]:.2f}</span>'
+        difference = row[f"{benchmark}_difference"]
+        cells += [
+            f"{row[benchmark]:.2f} {interval}",
+            "–" if np.isnan(difference) else f"{difference:+.2f}".replace("-", "−"),
+            html.escape(row[f"{benchmark}_verdict"]) or "its own",
+        ]
+    return cells

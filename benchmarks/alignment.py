@@ -8,22 +8,23 @@ Agreement is measured against the package's call for a single image: its batch c
 the boxes of all images together, so that the order of equal scores depends on the batch.
 """
 
-import argparse
-import json
-import multiprocessing
-import os
-import resource
-import statistics
 import sys
-import tarfile
-import tempfile
-import time
 from pathlib import Path
-
-import numpy as np
 
 ROOT = Path(__file__).parents[1]
 sys.path[0] = str(ROOT / "src")  # instead of this folder, whose statistics.py would hide Python's
+
+import argparse  # noqa: E402
+import json  # noqa: E402
+import multiprocessing  # noqa: E402
+import os  # noqa: E402
+import resource  # noqa: E402
+import statistics  # noqa: E402
+import tarfile  # noqa: E402
+import tempfile  # noqa: E402
+import time  # noqa: E402
+
+import numpy as np  # noqa: E402
 
 from triplet_distillation.faces import align  # noqa: E402
 from triplet_distillation.faces.detectors.mtcnn import MTCNNDetector  # noqa: E402

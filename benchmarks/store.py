@@ -4,20 +4,21 @@ The faces are real ones, repeated. mxnet runs in an environment of its own, crea
 envs/mxnet.txt unless --mxnet-python names one.
 """
 
-import argparse
-import json
-import os
-import statistics
-import subprocess
 import sys
-import tempfile
-import time
 from pathlib import Path
-
-import numpy as np
 
 ROOT = Path(__file__).parents[1]
 sys.path[0] = str(ROOT / "src")  # instead of this folder, whose statistics.py would hide Python's
+
+import argparse  # noqa: E402
+import json  # noqa: E402
+import os  # noqa: E402
+import statistics  # noqa: E402
+import subprocess  # noqa: E402
+import tempfile  # noqa: E402
+import time  # noqa: E402
+
+import numpy as np  # noqa: E402
 
 from triplet_distillation.faces import insightface, store  # noqa: E402
 

@@ -16,26 +16,27 @@ the C library as they come; variants alternate, and results are medians of pairs
 stored as PNG of a realistic size.
 """
 
-import argparse
-import hashlib
-import json
-import multiprocessing
-import os
-import statistics
 import sys
-import tempfile
-import time
 from pathlib import Path
-
-import cv2
-import numpy as np
-import torch
-from torch import nn
-from torch.nn import functional
-from torch.utils.data import DataLoader
 
 ROOT = Path(__file__).parents[1]
 sys.path[0] = str(ROOT / "src")  # instead of this folder, whose statistics.py would hide Python's
+
+import argparse  # noqa: E402
+import hashlib  # noqa: E402
+import json  # noqa: E402
+import multiprocessing  # noqa: E402
+import os  # noqa: E402
+import statistics  # noqa: E402
+import tempfile  # noqa: E402
+import time  # noqa: E402
+
+import cv2  # noqa: E402
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+from torch import nn  # noqa: E402
+from torch.nn import functional  # noqa: E402
+from torch.utils.data import DataLoader  # noqa: E402
 
 from triplet_distillation import portable, registry  # noqa: E402
 from triplet_distillation.evaluation.embed import embed_images  # noqa: E402

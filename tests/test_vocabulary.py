@@ -57,6 +57,7 @@ KEYS_THAT_STAY = {"downloads.mirror", "benchmarks.*.held_out.identities"}
 VERBS = [
     "acquire",
     "compare",
+    "list",
     "hash",
     "reproduce",
     "align",

@@ -9,6 +9,7 @@ import pytest
 from triplet_distillation.evaluation import significance, verification
 from triplet_distillation.reporting import findings, tables
 from triplet_distillation.reporting.context import ReportContext
+from triplet_distillation.reporting.protocols import describe_split
 from triplet_distillation.reporting.runs import Evaluations, basis
 from triplet_distillation.tabular import write_table
 
@@ -154,3 +155,26 @@ def test_the_same_weights_tested_on_the_same_pairs_are_one_run(tmp_path):
     evaluations = make_evaluations(tmp_path, imported, {})
     assert len(evaluations.runs("teacher", "bench", "own")) == 1
     assert len(evaluations.runs("student", "bench", "own")) == 4
+
+
+def test_what_is_known_of_the_split_is_said():
+    context = dataclasses.replace(make_context(1), benchmarks={"a": "A", "b": "B", "c": "C"})
+    known, unknown, imported = describe_split(context, ["a", "c"], ["teacher"])
+    assert known == "Nobody who is tested on A, C was trained on here."
+    assert unknown.startswith("Whether anybody was trained on who is tested on B cannot be known")
+    assert imported == "On whom Teacher was trained elsewhere is not known here."
+    assert describe_split(context, ["a", "b", "c"], []) == ["Nobody who is tested on A, B, C was trained on here."]
+
+
+def test_tar_at_far_is_a_metric_with_verdicts(tmp_path):
+    context = dataclasses.replace(make_context(seeds=5), far={"bench": 0.1})
+    evaluations = make_evaluations(tmp_path, context, {"students/a": 1.2, "students/b": 0.5})
+    found = findings.compare_models(evaluations, [("students/a", "student")])
+    assert found.metric.tolist() == ["TAR at FAR 0.1", "AUC"]
+    assert found.verdict.tolist() == ["supported", "supported"]
+    rates = {}
+    for model in ("students/a", "student"):
+        tables_of = [evaluations.table(model, "bench", run) for run in range(5)]
+        curves = [verification.roc(table.score.to_numpy(), table.same.to_numpy()) for table in tables_of]
+        rates[model] = np.mean([verification.tar_at_far(curve, 0.1, 100) for curve in curves])
+    assert found.difference[0] == pytest.approx(100 * (rates["students/a"] - rates["student"]))

@@ -85,6 +85,8 @@ use rule template as make_findings with:
         script="make_findings.py",
         claims=CLAIMS,
         students=STUDENTS,
+        held_out=HELD_OUT_FROM_TRAINING,
+        imported=[model for model in MODELS if model in PRETRAINED or model in SCORED_ELSEWHERE],
         distances=DISTANCES,
         context=REPORT_CONTEXT,
         code=lambda wildcards: code("make_findings.py"),

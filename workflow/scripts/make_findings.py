@@ -1,7 +1,7 @@
 from triplet_distillation.logs import logged_to
 from triplet_distillation.reporting.context import ReportContext, group
 from triplet_distillation.reporting.findings import FindingsFiles, TrainingFiles, write_findings
-from triplet_distillation.reporting.protocols import describe_protocols
+from triplet_distillation.reporting.protocols import describe_protocols, describe_split
 from triplet_distillation.reporting.runs import Evaluations
 
 with logged_to(snakemake.log[0]):
@@ -15,6 +15,9 @@ with logged_to(snakemake.log[0]):
             histories=group(snakemake.input.histories, dict.fromkeys(names.students, runs)),
             margins=group(snakemake.input.margins, dict.fromkeys(names.distances, runs)),
         ),
-        protocols=describe_protocols(context, snakemake.input.stores),
+        protocols=[
+            *describe_split(context, names.held_out, names.imported),
+            *describe_protocols(context, snakemake.input.stores),
+        ],
         outputs=FindingsFiles(snakemake.output.csv, snakemake.output.html),
     )

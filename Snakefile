@@ -88,7 +88,7 @@ rule reproduce:
 rule packs:
     input:
         expand("<results>/packs/{dataset}/train.rec", dataset=PACKED),
-        expand("<results>/packs/{benchmark}.bin", benchmark=BENCHMARKS),
+        expand("<results>/packs/{benchmark}.bin", benchmark=PAIRS_OF_FACES),
 
 
 rule pack_checks:

@@ -253,6 +253,9 @@ def test_variants_differ_in_one_setting_and_their_method_is_not_repeated():
         ({"triplet_distillation": {"training.iterations": [0]}}, ["training.iterations"]),
         ({"triplet_distillation": {"loss": ["triplet"]}}, ["ablations.triplet_distillation.loss"]),
         ({"triplet_matched": {"distance": ["cosine"]}}, ["ablations.triplet_matched", "control"]),
+        ({"triplet_0.3": {"margin": ["matched"]}}, ["ablations.triplet_0.3.margin", "makes a control"]),
+        ({"triplet_0.3": {"training.augmentation": [{"flip": False}]}}, ["vary one of its keys"]),
+        ({"triplet_0.3": {"training.clip_norm": [False]}}, ["ablations.triplet_0.3.training.clip_norm"]),
     ],
 )
 def test_wrong_ablations_are_rejected(ablations, expected):
@@ -262,9 +265,28 @@ def test_wrong_ablations_are_rejected(ablations, expected):
         assert text in str(error.value)
 
 
+def test_variant_of_a_nested_key_leaves_the_others_as_they_are():
+    ablations = {"triplet_0.3": {"training.augmentation.shift": [4, 0]}}
+    resolved = configuration.resolve(modified_config("ablations", ablations), SCHEMA)
+    ((name, variant),) = configuration.ablation_methods(resolved).items()
+    assert name == "triplet_0.3-training.augmentation.shift-0"
+    assert variant.method["training"] == {
+        "augmentation": {**resolved["second_stage"]["training"]["augmentation"], "shift": 0}
+    }
+    assert configuration.ablations(resolved)[0]["models"] == ["students/triplet_0.3", f"students/{name}"]
+
+
 @pytest.mark.parametrize(
     ("path", "value", "expected"),
     [
+        ("models/x", {"scores": "x.csv", "label": "Student (ArcFace)"}, ["'Student (ArcFace)' occurs more than once"]),
+        ("models/x", {"scores": "x.csv", "weights": "x.pt"}, ["models.x.weights: scores need no weights"]),
+        ("models/x", {"scores": ""}, ["models.x.scores"]),
+        (
+            "methods/new",
+            {"loss": "triplet_distillation", "min_margin": 0.9, "max_margin": 0.5},
+            ["methods.new: min_margin 0.9 is above"],
+        ),
         ("models/triplet_0.3", {"scores": "x.csv"}, ["models.triplet_0.3: there is already a model of this name"]),
         ("models/other", {"network": "slimm", "weights": "x.pt"}, ["models.other.network", "'slim'"]),
         ("models/other", {"network": "slim"}, ["models.other.weights: mobilefacenet does not come with weights"]),

@@ -214,6 +214,9 @@ def _check_names(config: dict, schema: dict) -> list[str]:
     for name, entry in config["methods"].items():
         problems += _check_settings(f"methods.{name}", "losses", "loss", entry, METHOD_KEYS)
         problems += _check_overrides(f"methods.{name}.training", entry["training"], schema["$defs"]["training"])
+        smallest, largest = (entry.get(key) for key in ("min_margin", "max_margin"))
+        if isinstance(smallest, int | float) and isinstance(largest, int | float) and smallest > largest:
+            problems.append(f"methods.{name}: min_margin {smallest} is above max_margin {largest}")
         training = {**config["second_stage"]["training"], **entry["training"]}
         problems += _check_sampling(
             f"methods.{name}.training" if entry["training"] else "second_stage.training", training, config["execution"]
@@ -247,17 +250,19 @@ def _check_ablations(config: dict, schema: dict) -> list[str]:
     if problems:
         return problems
     for name, variant in ablation_methods(config).items():
-        key = f"ablations.{variant.base}.{variant.setting}"
+        base, method = f"ablations.{variant.base}", variant.method
+        key = f"{base}.{variant.setting}"
         if name in config["methods"]:
             problems.append(f"{key}: the variant would be called {name}, which is a method")
-        method, defined = variant.method, schema["$defs"]["training"]
-        problems += [
-            f"{key}: {each.removeprefix(f'{key}.')}"
-            for each in _check_settings(key, "losses", "loss", method, METHOD_KEYS)
-            + _check_overrides(key, method["training"], defined)
-        ]
-        training = {**config["second_stage"]["training"], **method["training"]}
-        problems += _check_sampling(key, training, config["execution"])
+        if isinstance(variant.value, dict):
+            problems.append(f"{key}: {variant.value} is a mapping: vary one of its keys, as in {key}.<key>")
+        elif is_control(method):
+            problems.append(f"{key}: matched makes a control, not a variant")
+        else:
+            problems += _check_settings(base, "losses", "loss", method, METHOD_KEYS)
+            problems += _check_overrides(f"{base}.training", method["training"], schema["$defs"]["training"])
+            training = {**config["second_stage"]["training"], **method["training"]}
+            problems += _check_sampling(f"{base}.training", training, config["execution"])
     return problems
 
 
@@ -269,6 +274,8 @@ def _check_models(config: dict) -> list[str]:
         if name in config["methods"] or name in ("teacher", "student"):
             problems.append(f"{key}: there is already a model of this name")
         if "scores" in model:
+            if model["weights"]:
+                problems.append(f"{key}.weights: scores need no weights")
             continue
         problems += _check_reference(f"{key}.network", model["network"], config["networks"])
         network = config["networks"].get(model["network"])
@@ -313,12 +320,18 @@ def _check_first_stage(config: dict) -> list[str]:
     return problems
 
 
+def label_of_role(role: str, config: dict) -> str:
+    """Display name of the teacher or the student."""
+    default = f"Teacher ({config['teacher']['network']})" if role == "teacher" else "Student (ArcFace)"
+    return config[role].get("label", default)
+
+
 def _check_labels(config: dict) -> list[str]:
     """Models with the same label could not be told apart in a table."""
-    labels = [config[role]["label"] for role in ("teacher", "student") if "label" in config[role]]
+    labels = [label_of_role(role, config) for role in ("teacher", "student")]
     labels += [each.get("label", name) for kind in ("methods", "models") for name, each in config[kind].items()]
     repeated = sorted({label for label in labels if labels.count(label) > 1})
-    return [f"methods: the label {label!r} occurs more than once" for label in repeated]
+    return [f"methods, models: the label {label!r} occurs more than once" for label in repeated]
 
 
 CONTROLLED = ("distance", "mining", "num_triplets", "training")
@@ -331,7 +344,7 @@ def _setting(method: dict, key: str) -> Any:
 
 
 def _check_protocols(config: dict) -> list[str]:
-    """A published protocol is one of the source's; templates have no folds, and nobody's turn."""
+    """A published protocol is one of the source's; those that compare templates have neither folds nor rounds."""
     problems, datasets = [], config["datasets"]
     for name, benchmark in config["benchmarks"].items():
         if "published" not in benchmark:
@@ -357,10 +370,11 @@ def _check_rounds(config: dict) -> list[str]:
     if runs % rounds:
         problems.append(f"rounds: {runs} seeds cannot be divided evenly among {rounds} rounds: change seeds or rounds")
     for name, benchmark in config["benchmarks"].items():
-        folds = benchmark.get("published", {}).get("folds", [])
+        kind = "published" if "published" in benchmark else "pairs"
+        folds = benchmark.get(kind, {}).get("folds", [])
         if rounds > 1 and folds and len(folds) < 2 * rounds:
             problems.append(
-                f"benchmarks.{name}.published.folds: {rounds} rounds need at least {2 * rounds} folds, two for each, "
+                f"benchmarks.{name}.{kind}.folds: {rounds} rounds need at least {2 * rounds} folds, two for each, "
                 f"but only {len(folds)} are listed"
             )
     trained_on = config["training_data"]["dataset"]
@@ -486,7 +500,13 @@ def has_real_names(dataset: dict) -> bool:
 
 def names_are_comparable(first: str, second: str, datasets: dict) -> bool:
     """Whether equal identities of two data sets are one person: in one and the same, or where both name people."""
-    return first == second or (has_real_names(datasets[first]) and has_real_names(datasets[second]))
+    a, b = (_images_of(datasets[name]) for name in (first, second))
+    return a == b or (has_real_names(datasets[first]) and has_real_names(datasets[second]))
+
+
+def _images_of(dataset: dict) -> dict:
+    """What says which images a data set has, however they are aligned."""
+    return {key: value for key, value in dataset.items() if key not in ("alignment", "real_names")}
 
 
 def is_pretrained(network: dict) -> bool:
@@ -524,8 +544,8 @@ def ablation_methods(config: dict) -> dict[str, Variant]:
     for base, settings in config["ablations"].items():
         for setting, values in settings.items():
             for value in values:
-                method = _with_setting(config["methods"][base], setting, value)
-                if value != _own_value(config, base, setting):
+                if not _equal(value, _own_value(config, base, setting)):
+                    method = _with_setting(config, base, setting, value)
                     variants[_variant_name(base, setting, value)] = Variant(base, setting, value, method)
     return variants
 
@@ -536,10 +556,15 @@ def ablations(config: dict) -> list[dict[str, Any]]:
     for base, settings in config["ablations"].items():
         for setting, values in settings.items():
             own = _own_value(config, base, setting)
-            names = [base if value == own else _variant_name(base, setting, value) for value in values]
+            names = [base if _equal(value, own) else _variant_name(base, setting, value) for value in values]
             models = [f"students/{name}" for name in names]
             found.append({"method": base, "setting": setting, "own": own, "values": values, "models": models})
     return found
+
+
+def _equal(value: Any, own: Any) -> bool:
+    """Whether two values are the same; ``false`` is not 0."""
+    return value == own and isinstance(value, bool) == isinstance(own, bool)
 
 
 def _variant_name(base: str, setting: str, value: Any) -> str:
@@ -548,17 +573,26 @@ def _variant_name(base: str, setting: str, value: Any) -> str:
 
 def _own_value(config: dict, base: str, setting: str) -> Any:
     """A method's own value of a setting that an ablation varies."""
-    method, key = config["methods"][base], setting.removeprefix("training.")
-    if key != setting:
-        return {**config["second_stage"]["training"], **method["training"]}.get(key)
-    return _setting(method, setting)
+    method, (kind, *keys) = config["methods"][base], setting.split(".")
+    if kind != "training":
+        return _setting(method, setting)
+    value: Any = {**config["second_stage"]["training"], **method["training"]}
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
 
 
-def _with_setting(method: dict, setting: str, value: Any) -> dict:
-    key = setting.removeprefix("training.")
-    if key != setting:
-        return {**method, "training": {**method["training"], key: value}}
-    return {**method, setting: value}
+def _with_setting(config: dict, base: str, setting: str, value: Any) -> dict:
+    """A method's entry with another value of a setting; ``training.augmentation.flip`` leaves the rest as it is."""
+    method, (kind, *keys) = copy.deepcopy(config["methods"][base]), setting.split(".")
+    if kind != "training":
+        return {**method, setting: value}
+    training = copy.deepcopy({**config["second_stage"]["training"], **method["training"]})
+    entry = training
+    for key in keys[:-1]:
+        entry = entry.setdefault(key, {})
+    entry[keys[-1]] = value
+    return {**method, "training": {**method["training"], keys[0]: training[keys[0]]}}
 
 
 def claims(methods: dict, models: Iterable[str] = ()) -> list[tuple[str, str | None]]:

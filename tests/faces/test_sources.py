@@ -94,12 +94,33 @@ def test_own_pairs_without_folds_are_divided_into_ten(tmp_path):
         ("a,b\nx,y\n", "no column same"),
         ("a,b,same\nx,y,1\nx,y,true\n", "line 3: same is 'true', not 1 or 0"),
         ("a,b,same,fold\nx,y,1,\n", "line 2: fold is '', not a whole number"),
+        ("a,b,same\nx,y,1\n\nx,y,2\n", "line 3: same is '', not 1 or 0"),
+        ("a,b,same\nx,x,1\n", "line 2: a and b are the same image, 'x'"),
+        ("a,b,same\n", "no rows below"),
+        ("", "is not a CSV file"),
+        ("a,b,same\nx,y,1,1\n", "is not a CSV file"),
     ],
 )
 def test_wrong_own_pairs_are_reported_by_line(tmp_path, text, message):
     (tmp_path / "pairs.csv").write_text(text)
     with pytest.raises(ValueError, match=message):
         open_source({"source": "folder", "path": "x"}).read_pairs(tmp_path / "pairs.csv", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1\t1\nAnna_B\t1\t2\n", "has 1 pairs, but line 1 says 1 folds"),
+        ("1100\nAnna_B\t1\t2\n", "line 1: expected two numbers"),
+        ("", "line 1: expected two numbers"),
+        ("1\t1\nAnna_B\t1\t2\nAnna_B\t1\tx\n", "line 3: 'Anna_B.*is not a valid pair"),
+    ],
+)
+def test_wrong_pairs_in_the_format_of_lfw_are_reported(lfw, tmp_path, text, message):
+    acquire(lfw, tmp_path / "out", DOWNLOADS)
+    (tmp_path / "mine.txt").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        open_source(lfw).read_pairs(tmp_path / "mine.txt", tmp_path / "out")
 
 
 def test_own_pairs_of_lfw_may_have_its_own_format(lfw, tmp_path):

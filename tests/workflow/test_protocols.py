@@ -154,6 +154,22 @@ def test_too_few_impostor_pairs_for_a_metric_stop_before_training(study):
     assert "30 impostor pairs, but its metric needs 10000: set a higher far" in process.text
 
 
+def test_pairs_of_images_that_are_not_in_the_store_yet_do_not_stop_it_from_being_made(study):
+    kept = study.pairs.read_bytes()
+    try:
+        study.pairs.write_bytes(kept + b"1/7.pgm,1/8.pgm,1,1\n")
+        assert "acquire:dataset=mine" in study.would_run("table2", "-R", "acquire")
+    finally:
+        study.pairs.write_bytes(kept)
+
+
+def test_templates_are_not_exported_as_pairs_of_faces(study):
+    jobs = study.would_run("packs")
+    assert {job for job in jobs if "verification_pack" in job} == {
+        f"export_verification_pack:benchmark={name}" for name in ("own", "cfp_fp", "cfp_ff")
+    }
+
+
 def test_ablations_and_models_from_elsewhere(study, tmp_path):
     """A method's own value is the method itself; the same weights and the same scores give the same numbers."""
     scores = pd.read_parquet(study.results / "evaluation/teacher/seed0/scores.parquet")

@@ -43,8 +43,7 @@ VARIANTS = configuration.ablation_methods(study)
 ABLATED = [f"students/{name}" for name in VARIANTS]
 ALL_METHODS = study["methods"] | {name: variant.method for name, variant in VARIANTS.items()}
 LABELS = {
-    "teacher": study["teacher"].get("label", f"Teacher ({study['teacher']['network']})"),
-    "student": study["student"].get("label", "Student (ArcFace)"),
+    **{role: configuration.label_of_role(role, study) for role in ("teacher", "student")},
     **{f"students/{name}": method.get("label", name) for name, method in study["methods"].items()},
     **{f"models/{name}": model.get("label", name) for name, model in study["models"].items()},
 }
@@ -87,6 +86,12 @@ HELD_OUT_FROM_TRAINING = [
     name
     for name, benchmark in study["benchmarks"].items()
     if configuration.names_are_comparable(benchmark["dataset"], study["training_data"]["dataset"], study["datasets"])
+]
+# Benchmarks that can be exported as verification packs, which have no templates.
+PAIRS_OF_FACES = [
+    name
+    for name, benchmark in study["benchmarks"].items()
+    if not configuration.compares_templates(benchmark, study["datasets"])
 ]
 # Data sets that are exported as training packs.
 PACKED = list(study["datasets"]) if study["packs"]["held_out"] else [study["training_data"]["dataset"]]
@@ -232,7 +237,7 @@ def report_context(models, labels):
 REPORT_CONTEXT = report_context(MODELS, LABELS)
 # The variants, with the methods that they are variants of.
 ABLATION_CONTEXT = report_context(
-    [*dict.fromkeys(f"students/{variant.base}" for variant in VARIANTS.values()), *ABLATED],
+    [*(f"students/{base}" for base in study["ablations"]), *ABLATED],
     LABELS
     | {
         f"students/{name}": f"{LABELS['students/' + variant.base]}, {variant.setting}: {variant.value}"
@@ -301,10 +306,12 @@ def protocol(benchmark, number):
     return {key: entry[key] for key in kinds if key in entry} | {"round": (int(number), rounds)}
 
 
-def impostors_needed(benchmark):
-    """Impostor pairs without which a benchmark's metric means nothing."""
+def pairs_needed(benchmark):
+    """Folds and impostor pairs without which a benchmark's metric means nothing."""
     entry = study["benchmarks"][benchmark]
-    return 10 / entry["far"] if entry["metric"] == "tar_at_far" else 0
+    if entry["metric"] == "accuracy":
+        return {"folds": 2, "impostors": 1}
+    return {"folds": 1, "impostors": 10 / entry["far"]}
 
 
 def left_out_of_pack(wildcards):
@@ -348,7 +355,11 @@ def who_is_tested(benchmark, number):
 
     folder = PATHVARS.apply(f"<results>/faces/{benchmark_data(benchmark)}")
     files = split.DatasetFiles(f"{folder}/store.arrow", f"{folder}/images")
-    return split.digest_of_tested(files, source_settings(benchmark_data(benchmark)), split.Protocol(**entry))
+    try:
+        return split.digest_of_tested(files, source_settings(benchmark_data(benchmark)), split.Protocol(**entry))
+    except ValueError:
+        # The file is wrong, or ahead of the store, which is about to be made again: the job will tell.
+        return provenance.file_digest(entry["pairs"]["file"])
 
 
 def network_of(model):

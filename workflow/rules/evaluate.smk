@@ -36,7 +36,8 @@ use rule template as evaluate with:
     wildcard_constraints:
         model="|".join(model for model in [*MODELS, *ABLATED] if model not in SCORED_ELSEWHERE),
     resources:
-        mem_mb=5000,
+        # Kept, selected and fused embeddings are in memory at the same time.
+        mem_mb=lambda wildcards, input: 2000 + 5 * int(input.size_mb),
         runtime=240,
     params:
         script="evaluate.py",

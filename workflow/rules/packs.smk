@@ -26,6 +26,8 @@ use rule template as export_verification_pack with:
         "<results>/packs/{benchmark}.bin",
     pathvars:
         name="export_verification_pack/{benchmark}",
+    wildcard_constraints:
+        benchmark="|".join(PAIRS_OF_FACES) or NEVER_MATCHES,
     params:
         script="export_verification_pack.py",
         code=lambda wildcards: code("export_verification_pack.py"),

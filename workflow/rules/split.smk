@@ -14,7 +14,7 @@ use rule template as make_pairs with:
         script="make_pairs.py",
         protocol=lambda wildcards: protocol(wildcards.benchmark, wildcards.round),
         source=lambda wildcards: source_settings(benchmark_data(wildcards.benchmark)),
-        impostors=lambda wildcards: impostors_needed(wildcards.benchmark),
+        required=lambda wildcards: pairs_needed(wildcards.benchmark),
         code=lambda wildcards: code("make_pairs.py", source_code(benchmark_data(wildcards.benchmark))),
 
 

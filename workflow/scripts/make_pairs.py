@@ -1,4 +1,4 @@
-from triplet_distillation.faces.split import DatasetFiles, PairFiles, Protocol, write_pairs
+from triplet_distillation.faces.split import DatasetFiles, PairFiles, Protocol, RequiredPairs, write_pairs
 from triplet_distillation.logs import logged_to
 
 with logged_to(snakemake.log[0]):
@@ -6,6 +6,6 @@ with logged_to(snakemake.log[0]):
         dataset=DatasetFiles(snakemake.input.store, snakemake.input.images),
         source=snakemake.params.source,
         protocol=Protocol(**snakemake.params.protocol),
-        impostors=snakemake.params.impostors,
+        required=RequiredPairs(**snakemake.params.required),
         output=PairFiles(snakemake.output.pairs, snakemake.output.templates),
     )

@@ -13,7 +13,7 @@ from triplet_distillation.evaluation.templates import aggregate, weigh_faces
 from triplet_distillation.faces.store import FaceStore
 from triplet_distillation.files import write_json
 from triplet_distillation.logs import summary
-from triplet_distillation.settings import EvaluationSettings
+from triplet_distillation.settings import EvaluationSettings, TemplateSettings
 from triplet_distillation.tabular import read_table, write_table
 
 
@@ -50,16 +50,8 @@ def evaluate_model(
     """
     tables = {}
     for benchmark, files in benchmarks.items():
-        pairs, members = read_table(files.pairs), read_table(files.templates)
-        embeddings = read_kept_embeddings(files.embeddings)
-        if len(members):
-            fusion = settings.templates[benchmark]
-            weights = FaceStore(files.store).column("score")[members.row] if fusion.detector_score else None
-            faces = embeddings.embeddings[embeddings.places(members.row.to_numpy())]
-            found = score_templates(pairs, members, weigh_faces(faces, settings.flip, weights, fusion.unit_faces))
-        else:
-            found = score_faces(pairs, embeddings, settings.flip)
-        tables[benchmark] = pairs.assign(score=found)
+        pairs = read_table(files.pairs)
+        tables[benchmark] = pairs.assign(score=_scores(files, pairs, settings.flip, settings.templates[benchmark]))
     write_evaluation(name, tables, settings, output)
 
 
@@ -80,6 +72,16 @@ def write_evaluation(
     write_json(output.metrics, metrics)
     scored = [table.assign(benchmark=benchmark) for benchmark, table in tables.items()]
     write_table(output.scores, pd.concat(scored, ignore_index=True))
+
+
+def _scores(files: BenchmarkFiles, pairs: pd.DataFrame, flip: str, fusion: TemplateSettings) -> np.ndarray:
+    """The scores of a benchmark's pairs, [pairs] float64."""
+    members, embeddings = read_table(files.templates), read_kept_embeddings(files.embeddings)
+    if members.empty:
+        return score_faces(pairs, embeddings, flip)
+    weights = FaceStore(files.store).column("score")[members.row] if fusion.detector_score else None
+    faces = embeddings.embeddings[embeddings.places(members.row.to_numpy())]
+    return score_templates(pairs, members, weigh_faces(faces, flip, weights, fusion.unit_faces))
 
 
 def score_faces(pairs: pd.DataFrame, embeddings: KeptEmbeddings, flip: str) -> np.ndarray:

@@ -132,7 +132,7 @@ def rows_of(names: pd.Series, sources: np.ndarray) -> np.ndarray:
     if unknown := sorted(set(names[rows < 0])):
         raise ValueError(
             f"{len(unknown)} images of the pairs are not in the store, the first is {unknown[0]!r}: the pairs belong "
-            "to another data set or variant, or the image could not be read (see faces/quality.html)"
+            "to another data set or variant, or the image could not be read (see faces/<dataset>/alignment.csv)"
         )
     return rows
 

@@ -35,6 +35,13 @@ class DatasetFiles(NamedTuple):
     images: str
 
 
+class RequiredPairs(NamedTuple):
+    """What a metric required: numbers of ``folds`` and of ``impostors`` (pairs)."""
+
+    folds: int
+    impostors: float
+
+
 class Protocol(NamedTuple):
     """How a benchmark's pairs are made, in one of three ways.
 
@@ -49,7 +56,7 @@ class Protocol(NamedTuple):
 
 
 def write_pairs(
-    dataset: DatasetFiles, source: dict[str, Any], protocol: Protocol, impostors: float, output: PairFiles
+    dataset: DatasetFiles, source: dict[str, Any], protocol: Protocol, required: RequiredPairs, output: PairFiles
 ) -> None:
     """Write a benchmark's pairs.
 
@@ -60,7 +67,7 @@ def write_pairs(
     Args:
         dataset: paths; the folder of images also has a published protocol's files.
         source: the source's settings.
-        impostors: number of impostor pairs that the benchmark's metric needs.
+        required: what the benchmark's metric required.
         output: paths.
 
     Raises:
@@ -71,22 +78,49 @@ def write_pairs(
         table, templates = _template_pairs(store, opened, images, name)
     else:
         table, templates = _face_pairs(store, opened, images, protocol), NO_TEMPLATES
-    if (number := int((~table.same).sum())) < impostors:
-        raise ValueError(
-            f"the benchmark has {number} impostor pairs, but its metric needs {impostors:.0f}: set a higher far, or "
-            "use metric: accuracy"
-        )
+    _check_pairs(table, required)
     write_table(output.pairs, table)
     write_table(output.templates, templates)
     number = len(np.union1d(table.identity_a, table.identity_b))
     summary(f"{len(table)} pairs of {number} people in {table.fold.nunique()} folds")
 
 
+def _check_pairs(table: pd.DataFrame, required: RequiredPairs) -> None:
+    genuine, impostor, folds = int(table.same.sum()), int((~table.same).sum()), table.fold.nunique()
+    if not genuine or not impostor:
+        raise ValueError(f"the benchmark has {genuine} genuine and {impostor} impostor pairs: it needs both")
+    if folds < required.folds:
+        raise ValueError(
+            f"the benchmark's pairs are in {folds} fold, but its metric needs {required.folds}: accuracy takes the "
+            "threshold from other folds; add folds, or use metric: tar_at_far"
+        )
+    if impostor < required.impostors:
+        raise ValueError(
+            f"the benchmark has {impostor} impostor pairs, but its metric needs {required.impostors:.0f}: set a higher "
+            "far, or use metric: accuracy"
+        )
+
+
 def _face_pairs(store: FaceStore, source: Source, images: Path, protocol: Protocol) -> pd.DataFrame:
     """Pairs of a protocol that compares faces, as :func:`write_pairs` writes them."""
     table = _rows_of_pairs(store, source, images, protocol)
+    if protocol.pairs and source.knows_identities:
+        _check_identities(table, store)
     contents = [hashlib.sha256(store.encoded(row)).digest() for row in np.unique(table[["a", "b"]])]
     return pd.concat([table, pairs.identify(table, store.column("label"), contents)], axis=1)
+
+
+def _check_identities(table: pd.DataFrame, store: FaceStore) -> None:
+    """Whether the user's own pairs say of everyone what the data set says."""
+    identities, sources = store.column("identity"), store.column("source")
+    wrong = (identities[table.a] == identities[table.b]) != table.same
+    if wrong.any():
+        pair = table[wrong].iloc[0]
+        kind = "genuine" if pair.same else "impostor"
+        raise ValueError(
+            f"{sources[pair.a]!r} and {sources[pair.b]!r} are {kind} in the file of pairs, but the data set has "
+            f"{identities[pair.a]!r} and {identities[pair.b]!r}: correct same"
+        )
 
 
 def _rows_of_pairs(store: FaceStore, source: Source, images: Path, protocol: Protocol) -> pd.DataFrame:

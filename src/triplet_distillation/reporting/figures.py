@@ -168,7 +168,7 @@ def _calibration_panel(axis: Axes, found: dict, d: np.ndarray, distance: str) ->
     other = axis.twinx()
     other.grid(False)
     other.spines["right"].set_visible(True)
-    other.plot([0, d.max()], used, color="black", linewidth=2, label=f"F(d) as trained ({found['mode']})")
+    other.plot([0, d.max()], used, color="black", linewidth=2, label=f"F(d) as calibrated ({found['mode']})")
     other.set(ylabel="margin F(d)", ylim=(0, 1.15 * max(used)))
     handles = [each for one in (axis, other) for each in one.get_legend_handles_labels()[0]]
     axis.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncol=3, fontsize=9)
@@ -259,7 +259,7 @@ def plot_triplets(
         distilled_margin = low + (high - low) * triplet.d / drawn.d.max()
         text = [
             f"teacher: {d_line}, d = {triplet.d:.2f}",
-            f"triplet distillation: margin F(d) = {distilled_margin:.3f}",
+            f"triplet distillation, as calibrated: margin F(d) = {distilled_margin:.3f}",
         ]
         text += [f"{label}: margin {margin:g}" for label, margin in fixed_margins.items()]
         line[3].set_axis_off()

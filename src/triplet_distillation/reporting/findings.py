@@ -245,12 +245,12 @@ def _about_margins(margins: dict[str, list[str]]) -> list[str]:
     for distance, paths in margins.items():
         each = [read_json(path) for path in paths]
         measured = np.mean([found["measured"] for found in each], axis=0)
-        trained = np.mean([(found["min_margin"], found["max_margin"]) for found in each], axis=0)
+        calibrated = np.mean([(found["min_margin"], found["max_margin"]) for found in each], axis=0)
         low, high = each[0]["paper"]
         over_runs = ", on average over the runs" if len(each) > 1 else ""
         sentences.append(
             f"Margins in {distance_name(distance)} distance{over_runs}: measured {measured[0]:.3f} to "
-            f"{measured[1]:.3f}, in the paper {low} to {high}; trained with {trained[0]:.3f} to {trained[1]:.3f} "
+            f"{measured[1]:.3f}, in the paper {low} to {high}; calibrated {calibrated[0]:.3f} to {calibrated[1]:.3f} "
             f"(mode {each[0]['mode']})."
         )
     return sentences

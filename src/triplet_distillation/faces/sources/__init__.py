@@ -10,6 +10,7 @@ import pandas as pd
 
 from triplet_distillation.faces.detectors import Detection
 from triplet_distillation.provenance import file_digest
+from triplet_distillation.tabular import read_users_table
 
 
 class SourceImage(NamedTuple):
@@ -42,13 +43,15 @@ class Source:
     """Base class; settings from the configuration are keyword-only arguments of ``__init__``.
 
     ``aligned``: whether its faces are already aligned; ``real_names``: whether its identities are the names of people,
-    so that they can be compared with those of other data sets; ``protocols``: names of its published protocols, the
+    so that they can be compared with those of other data sets; ``knows_identities``: whether images of one person
+    have one identity (a verification pack does not say so); ``protocols``: names of its published protocols, the
     default first; ``template_protocols``: those of them that compare templates instead of images; ``origin``: a
     description for readers; ``files``: archives and packs used, name to SHA-256, possibly empty.
     """
 
     aligned = False
     real_names = False
+    knows_identities = True
     protocols: tuple[str, ...] = ()
     template_protocols: tuple[str, ...] = ()
     citation: str
@@ -109,10 +112,10 @@ def consecutive_folds(same: pd.Series) -> pd.Series:
 
 def read_csv_pairs(path: Path) -> pd.DataFrame:
     """:meth:`Source.read_pairs` of a CSV file."""
-    text = pd.read_csv(path, dtype=str, keep_default_na=False)
-    if missing := [name for name in ("a", "b", "same") if name not in text]:
-        raise ValueError(f"{path} has no column {' and '.join(missing)}: pairs have the columns a, b, same, and fold")
+    text = read_users_table(path, ("a", "b", "same"))
     table = text[["a", "b"]].assign(same=_allowed(path, text.same, {"1": True, "0": False}))
+    if (alone := text.a == text.b).any():
+        raise ValueError(f"{path}, line {text.index[alone][0]}: a and b are the same image, {text.a[alone].iloc[0]!r}")
     if "fold" not in text:
         return table.assign(fold=consecutive_folds(table.same))
     numbers = {value: int(value) for value in text.fold.unique() if value.isascii() and value.isdigit()}
@@ -124,7 +127,7 @@ def _allowed(path: Path, column: pd.Series, values: dict) -> pd.Series:
     wrong = column[~column.isin(list(values))]
     if len(wrong):
         kind = "1 or 0" if column.name == "same" else "a whole number"
-        raise ValueError(f"{path}, line {wrong.index[0] + 2}: {column.name} is {wrong.iloc[0]!r}, not {kind}")
+        raise ValueError(f"{path}, line {wrong.index[0]}: {column.name} is {wrong.iloc[0]!r}, not {kind}")
     return column.map(values)
 
 

@@ -26,6 +26,7 @@ class InsightFaceVerificationSource(Source):
     """
 
     aligned = True
+    knows_identities = False
     protocols = ("published",)
     citation = "that of the pack's data set"
     license = "that of the pack's data set"

@@ -91,14 +91,28 @@ class LFWSource(Source):
             return super().read_pairs(path, folder)
         top = next(path for path in sorted((folder / "extracted").iterdir()) if path.is_dir()).name
         lines = path.read_text(encoding="utf-8").splitlines()
-        folds, each = (int(number) for number in lines[0].split())
+        pairs_of_fold = _pairs_of_fold(path, lines)
         rows = []
-        for number, line in enumerate(lines[1 : 1 + 2 * folds * each], start=2):
+        for number, line in enumerate(lines[1:], start=2):
             words = line.split()
-            if len(words) not in (3, 4):
+            if len(words) not in (3, 4) or not all(word.isdigit() for word in (words[1], words[-1])):
                 raise ValueError(f"{path}, line {number}: {line!r} is not a valid pair")
             same = len(words) == 3
             first, second = ((words[0], words[1]), (words[0], words[2])) if same else (words[:2], words[2:])
             a, b = (f"extracted/{top}/{name}/{name}_{int(index):04d}.jpg" for name, index in (first, second))
-            rows.append((a, b, same, 1 + (number - 2) // (2 * each)))
+            rows.append((a, b, same, 1 + (number - 2) // pairs_of_fold))
         return pd.DataFrame(rows, columns=["a", "b", "same", "fold"])
+
+
+def _pairs_of_fold(path: Path, lines: list[str]) -> int:
+    """Number of pairs in a fold, from the first line: of folds, and of pairs of each kind in one."""
+    numbers = lines[0].split() if lines else []
+    if len(numbers) != 2 or not all(number.isdigit() for number in numbers):
+        raise ValueError(f"{path}, line 1: expected two numbers, of folds and of pairs, as in '10 300'")
+    folds, each = map(int, numbers)
+    if len(lines) - 1 != 2 * folds * each:
+        raise ValueError(
+            f"{path} has {len(lines) - 1} pairs, but line 1 says {folds} folds with {each} genuine and {each} impostor "
+            "pairs each"
+        )
+    return 2 * each

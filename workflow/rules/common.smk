@@ -235,14 +235,14 @@ def report_context(models, labels):
 
 
 REPORT_CONTEXT = report_context(MODELS, LABELS)
+VARIANT_LABELS = {
+    f"students/{name}": ", ".join([LABELS[f"students/{variant.base}"], f"{variant.setting}: {variant.value}"])
+    for name, variant in VARIANTS.items()
+}
 # The variants, with the methods that they are variants of.
 ABLATION_CONTEXT = report_context(
     [*(f"students/{base}" for base in study["ablations"]), *ABLATED],
-    LABELS
-    | {
-        f"students/{name}": f"{LABELS['students/' + variant.base]}, {variant.setting}: {variant.value}"
-        for name, variant in VARIANTS.items()
-    },
+    LABELS | VARIANT_LABELS,
 )
 ABLATIONS = configuration.ablations(study)
 

@@ -46,6 +46,8 @@ PIPELINE_EDGES = [
     ("evaluate", "report"),
     ("profile", "report"),
 ]
+BETWEEN = 0.42
+"""Where an arrow back to the left column runs, in :func:`draw_rules`."""
 LABELS = {(7.0, 1.75): "margins and embeddings", (5.6, 0.15): "initial weights"}
 """Place of a text to the text."""
 
@@ -71,7 +73,11 @@ def places(graph: nx.DiGraph) -> dict[str, tuple[float, float]]:
         row += 1
         for after in sorted(set(graph.successors(rule)) - set(on_path), key=lambda name: (graph.in_degree(name), name)):
             found[after] = (1, -row)
-            row += 1
+            beside = set(graph.successors(after)) - set(on_path)
+            for rule in sorted(each for each in beside if graph.in_degree(each) == 1):
+                found[rule] = (2, -row)
+                row += 1
+            row += not beside
     for source in [rule for rule in sorted(graph) if rule not in found and not graph.in_degree(rule)]:
         met = [found[after][1] for after in graph.successors(source) if after in found]
         y = met[0] if met else -row
@@ -89,11 +95,14 @@ def draw_box(axis, place: tuple[float, float], text: str, color: str) -> Text:
 def draw_arrow(axis, start: Text, end: Text) -> None:
     """An arrow between two boxes, whose sizes are known once the figure is drawn."""
     (x1, y1), (x2, y2) = start.get_position(), end.get_position()
+    if x2 == 0 < x1 and axis.get_label() == "tree":  # between the columns, around the boxes
+        axis.plot([x1, x1, BETWEEN, BETWEEN], [y1, y1 - 0.5, y1 - 0.5, y2], color=GRAY, linewidth=1, zorder=1)
+        x1, y1 = BETWEEN, y2
     bent = x2 > x1 and y1 - y2 >= 1 and axis.get_label() == "tree"
     arrow = {
         "arrowstyle": "-|>",
         "color": GRAY,
-        "patchA": start.get_bbox_patch(),
+        "patchA": start.get_bbox_patch() if (x1, y1) == start.get_position() else None,
         "patchB": end.get_bbox_patch(),
         "connectionstyle": "angle,angleA=-90,angleB=180,rad=4" if bent else "arc3",
     }

@@ -83,12 +83,12 @@ def _page(table: pd.DataFrame, evaluations: Evaluations, ablations: list[Ablatio
         rows = table[(table.method == each.method) & (table.setting == each.setting)]
         header, groups = ["value"], [("", 1)]
         for benchmark, name in context.benchmarks.items():
-            header += [f"{context.metric(benchmark)}, %", "difference", "better than its own"]
+            header += [f"{context.metric(benchmark)}, %", "difference", "better?"]
             groups.append((html.escape(name), 3))
-        cells = [[html.escape(row["value"]), *_cells(row, context.benchmarks)] for _, row in rows.iterrows()]
+        cells = [[_value(row), *_cells(row, context.benchmarks)] for _, row in rows.iterrows()]
         parts += [
             f"<h2>{html.escape(label)}: {html.escape(each.setting)}</h2>",
-            pages.paragraph(f"Its own value is {each.own}."),
+            pages.paragraph(f"The method's own value is {each.own}."),
             pages.table(header, cells, groups),
         ]
     remarks = [
@@ -100,6 +100,11 @@ def _page(table: pd.DataFrame, evaluations: Evaluations, ablations: list[Ablatio
     return pages.page("Ablations", *parts, pages.notes(remarks))
 
 
+def _value(row: pd.Series) -> str:
+    own = row.model == row.method
+    return html.escape(row["value"]) + ' <span class="interval">the method\'s own</span>' * own
+
+
 def _cells(row: pd.Series, benchmarks: dict[str, str]) -> list[str]:
     cells = []
     for benchmark in benchmarks:
@@ -108,6 +113,6 @@ def _cells(row: pd.Series, benchmarks: dict[str, str]) -> list[str]:
         cells += [
             f"{row[benchmark]:.2f} {interval}",
             "–" if np.isnan(difference) else f"{difference:+.2f}".replace("-", "−"),
-            html.escape(row[f"{benchmark}_verdict"]) or "its own",
+            html.escape(row[f"{benchmark}_verdict"]) or "–",
         ]
     return cells

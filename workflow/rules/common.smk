@@ -349,8 +349,8 @@ def who_is_tested(benchmark, number):
     Snakemake compares no parameters that are derived from `input`, so the store's path is made here.
     """
     entry = protocol(benchmark, number)
-    if "pairs" not in entry:
-        return {}
+    if "pairs" not in entry or not os.path.isfile(entry["pairs"]["file"]):
+        return {}  # a file that is missing is an input of make_pairs, so Snakemake says so
     from triplet_distillation.faces import split  # only here: it takes time to import
 
     folder = PATHVARS.apply(f"<results>/faces/{benchmark_data(benchmark)}")

@@ -36,7 +36,7 @@ class DatasetFiles(NamedTuple):
 
 
 class RequiredPairs(NamedTuple):
-    """What a metric required: numbers of ``folds`` and of ``impostors`` (pairs)."""
+    """What a metric requires: numbers of ``folds`` and of ``impostors`` (pairs)."""
 
     folds: int
     impostors: float
@@ -67,7 +67,7 @@ def write_pairs(
     Args:
         dataset: paths; the folder of images also has a published protocol's files.
         source: the source's settings.
-        required: what the benchmark's metric required.
+        required: what the benchmark's metric requires.
         output: paths.
 
     Raises:

@@ -58,7 +58,8 @@ def results(datasets, tmp_path_factory):
     pairs = str(folder / "pairs.txt")
     overlay["datasets"]["lfw"] |= {"variant": "deepfunneled", "archive": str(folder / "lfw.tgz"), "pairs": pairs}
     (folder / "overlay.yaml").write_text(yaml.safe_dump(overlay))
-    targets = ["results/lfw/faces/quality.html"]
+    pairs = [f"results/lfw/split/round{number}/pairs/lfw_view2.parquet" for number in range(5)]
+    targets = ["results/lfw/faces/quality.html", *pairs]
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "2", *targets]
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     process = subprocess.run(

@@ -294,6 +294,9 @@ def benchmark_store(benchmark):
     return f"<results>/faces/{benchmark_data(benchmark)}/store.arrow"
 
 
+BENCHMARK_STORES = [benchmark_store(benchmark) for benchmark in BENCHMARKS]
+
+
 def benchmarks_on(dataset):
     return [benchmark for benchmark in BENCHMARKS if benchmark_data(benchmark) == dataset]
 
@@ -302,8 +305,12 @@ def protocol(benchmark, number):
     """How a benchmark's pairs are made: held_out, published or pairs, with its settings, and the round."""
     entry = study["benchmarks"][benchmark]
     rounds = study["rounds"] if benchmark in BENCHMARKS_ON_TRAINING_DATA else 1
-    kinds = ("held_out", "published", "pairs")
-    return {key: entry[key] for key in kinds if key in entry} | {"round": (int(number), rounds)}
+    found = {key: entry[key] for key in ("held_out", "published", "pairs") if key in entry}
+    if "published" in found:
+        found["published"] = entry["published"] | {
+            "protocol": configuration.published_protocol(entry, study["datasets"])
+        }
+    return found | {"round": (int(number), rounds)}
 
 
 def pairs_needed(benchmark):
@@ -314,14 +321,17 @@ def pairs_needed(benchmark):
     return {"folds": 1, "impostors": 10 / entry["far"]}
 
 
-def left_out_of_pack(wildcards):
-    """What says whom a training pack leaves out: the faces that the first round tests, with their stores."""
-    if study["packs"]["held_out"]:
-        return {}
+def held_out_from(seed):
+    """What says on whom a run is not trained: the faces that it tests, with their stores."""
     return {
         "stores": [benchmark_store(benchmark) for benchmark in HELD_OUT_FROM_TRAINING],
-        "faces": [test_faces_of(benchmark, SEEDS[0]) for benchmark in HELD_OUT_FROM_TRAINING],
+        "faces": [test_faces_of(benchmark, seed) for benchmark in HELD_OUT_FROM_TRAINING],
     }
+
+
+def left_out_of_pack(wildcards):
+    """What says whom a training pack leaves out: those on whom the first run is not trained."""
+    return {"stores": [], "faces": []} if study["packs"]["held_out"] else held_out_from(SEEDS[0])
 
 
 def false_accept_rates(benchmark):

@@ -25,7 +25,7 @@ use rule template as embed_test_faces with:
 use rule template as evaluate with:
     input:
         embeddings=lambda wildcards: [embeddings_of(benchmark, wildcards) for benchmark in BENCHMARKS],
-        stores=[benchmark_store(benchmark) for benchmark in BENCHMARKS],
+        stores=BENCHMARK_STORES,
         pairs=lambda wildcards: [pairs_of(benchmark, wildcards.seed) for benchmark in BENCHMARKS],
         templates=lambda wildcards: [templates_of(benchmark, wildcards.seed) for benchmark in BENCHMARKS],
     output:

@@ -40,11 +40,8 @@ use rule template as list_test_faces with:
 # List the faces to train on in one round: those of identities that it does not test.
 use rule template as make_training_set with:
     input:
+        unpack(lambda wildcards: held_out_from(seed_of_round(wildcards.round))),
         store=TRAINING_STORE,
-        stores=[benchmark_store(benchmark) for benchmark in HELD_OUT_FROM_TRAINING],
-        faces=lambda wildcards: [
-            test_faces_of(benchmark, seed_of_round(wildcards.round)) for benchmark in HELD_OUT_FROM_TRAINING
-        ],
     output:
         "<results>/split/round{round}/training_set.parquet",
     pathvars:

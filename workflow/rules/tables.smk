@@ -24,7 +24,7 @@ use rule template as make_table2 with:
     input:
         scores=evaluations("scores.parquet"),
         training_sets=TRAINING_SETS,
-        stores=[benchmark_store(benchmark) for benchmark in BENCHMARKS],
+        stores=BENCHMARK_STORES,
     output:
         csv="<results>/tables/table2.csv",
         html=report(
@@ -46,7 +46,7 @@ use rule template as make_table2 with:
 use rule template as make_verification_table with:
     input:
         metrics=evaluations("metrics.json"),
-        stores=[benchmark_store(benchmark) for benchmark in BENCHMARKS],
+        stores=BENCHMARK_STORES,
     output:
         csv="<results>/tables/verification.csv",
         html=report(
@@ -68,7 +68,7 @@ use rule template as make_findings with:
     input:
         scores=evaluations("scores.parquet"),
         training_sets=TRAINING_SETS,
-        stores=[benchmark_store(benchmark) for benchmark in BENCHMARKS],
+        stores=BENCHMARK_STORES,
         histories=expand("<results>/{model}/seed{seed}/history.parquet", model=STUDENTS, seed=SEEDS),
         margins=expand("<results>/calibration/{distance}.seed{seed}.json", distance=DISTANCES, seed=SEEDS),
     output:
@@ -97,7 +97,7 @@ use rule template as make_ablation_table with:
     input:
         scores=evaluations("scores.parquet", ABLATION_CONTEXT),
         training_sets=TRAINING_SETS,
-        stores=[benchmark_store(benchmark) for benchmark in BENCHMARKS],
+        stores=BENCHMARK_STORES,
     output:
         csv="<results>/tables/ablations.csv",
         html=report(

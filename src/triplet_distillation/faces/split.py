@@ -45,7 +45,7 @@ class RequiredPairs(NamedTuple):
 class Protocol(NamedTuple):
     """How a benchmark's pairs are made, in one of three ways.
 
-    ``held_out``: ``identities, folds, seed``; ``published``: ``protocol`` (empty for the source's default), ``folds``;
+    ``held_out``: ``identities, folds, seed``; ``published``: ``protocol``, ``folds``;
     ``pairs``: ``file``, ``folds``. ``round``: (index, number of rounds).
     """
 
@@ -74,7 +74,7 @@ def write_pairs(
         ValueError: the pairs cannot be made, or there are too few.
     """
     store, opened, images = FaceStore(dataset.store), open_source(source), Path(dataset.images)
-    if (name := published_name(opened, protocol)) in opened.template_protocols:
+    if (name := protocol.published.get("protocol")) in opened.template_protocols:
         table, templates = _template_pairs(store, opened, images, name)
     else:
         table, templates = _face_pairs(store, opened, images, protocol), NO_TEMPLATES
@@ -135,19 +135,12 @@ def _held_out_pairs(store: FaceStore, protocol: Protocol) -> pd.DataFrame:
     return pairs.held_out_pairs(identities, chosen, settings["folds"], settings["seed"])
 
 
-def published_name(source: Source, protocol: Protocol) -> str:
-    """The published protocol that a benchmark uses, by name or by default; empty if it uses none."""
-    if not protocol.published:
-        return ""
-    return protocol.published["protocol"] or source.protocols[0]
-
-
 def _chosen_pairs(source: Source, images: Path, protocol: Protocol) -> pd.DataFrame:
     """The pairs in the folds of a round, as the source gives them."""
     if protocol.pairs:
         named, folds = source.read_pairs(Path(protocol.pairs["file"]), images), protocol.pairs["folds"]
     else:
-        named, folds = source.pairs(images, published_name(source, protocol)), protocol.published["folds"]
+        named, folds = source.pairs(images, protocol.published["protocol"]), protocol.published["folds"]
     if missing := sorted(set(folds) - set(named.fold)):
         raise ValueError(f"the benchmark's folds contain {missing}, but its pairs have {sorted(set(named.fold))}")
     return named[named.fold.isin(pairs.folds_of_round(folds or sorted(set(named.fold)), pairs.Round(*protocol.round)))]
@@ -168,10 +161,10 @@ def _template_pairs(store: FaceStore, source: Source, images: Path, protocol: st
     return table[["a", "b", "same", "fold", "identity_a", "identity_b"]], templates
 
 
-def _tested_identities(dataset: DatasetFiles, source: dict[str, Any], protocol: Protocol) -> set[str]:
+def _tested_identities(store: FaceStore, images: Path, source: dict[str, Any], protocol: Protocol) -> set[str]:
     """Names of the people in a benchmark's pairs."""
-    store, opened, images = FaceStore(dataset.store), open_source(source), Path(dataset.images)
-    if (name := published_name(opened, protocol)) in opened.template_protocols:
+    opened = open_source(source)
+    if (name := protocol.published.get("protocol")) in opened.template_protocols:
         rows = pairs.rows_of(opened.templates(images, name).face.drop_duplicates(), store.column("source"))
     else:
         rows = np.unique(_rows_of_pairs(store, opened, images, protocol)[["a", "b"]])
@@ -184,7 +177,7 @@ def write_test_faces(dataset: DatasetFiles, source: dict[str, Any], protocol: Pr
     They do not depend on which pairs these people are in.
     """
     store = FaceStore(dataset.store)
-    tested = _tested_identities(dataset, source, protocol)
+    tested = _tested_identities(store, Path(dataset.images), source, protocol)
     rows = np.flatnonzero(np.isin(store.column("identity").astype(str), list(tested)))
     write_table(output, pd.DataFrame({"row": rows}))
     summary(f"{len(rows)} faces of {len(tested)} people who are tested")
@@ -233,4 +226,4 @@ def digest_of_tested(dataset: DatasetFiles, source: dict[str, Any], protocol: Pr
     """
     if not Path(dataset.store).is_file():
         raise FileNotFoundError(errno.ENOENT, "there is no face store yet", dataset.store)
-    return digest(sorted(_tested_identities(dataset, source, protocol)))
+    return digest(sorted(_tested_identities(FaceStore(dataset.store), Path(dataset.images), source, protocol)))

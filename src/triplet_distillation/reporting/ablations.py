@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from triplet_distillation.evaluation import significance
 from triplet_distillation.files import write_text
 from triplet_distillation.reporting import pages
-from triplet_distillation.reporting.context import PERCENT, short_name
+from triplet_distillation.reporting.context import short_name
 from triplet_distillation.reporting.findings import compare_models
 from triplet_distillation.reporting.runs import Evaluations
+from triplet_distillation.reporting.tables import rate_columns
 from triplet_distillation.tabular import write_table
 
 
@@ -62,9 +62,7 @@ def _numbers(evaluations: Evaluations, judged: pd.DataFrame, model: str, ablatio
     """A variant's columns for every benchmark."""
     context, base, columns = evaluations.context, f"students/{ablation.method}", {}
     for benchmark in context.benchmarks:
-        found = significance.rate_interval(significance.estimate(evaluations.runs(model, benchmark, "own")))
-        names = (benchmark, f"{benchmark}_low", f"{benchmark}_high")
-        columns |= {name: PERCENT * value for name, value in zip(names, found)}
+        columns |= rate_columns(benchmark, evaluations.runs(model, benchmark, "own"))
         row = judged[
             (judged.benchmark == benchmark)
             & (judged.a == context.labels[model])
@@ -108,11 +106,10 @@ def _value(row: pd.Series) -> str:
 def _cells(row: pd.Series, benchmarks: dict[str, str]) -> list[str]:
     cells = []
     for benchmark in benchmarks:
-        interval = f'<span class="interval">{row[f"{benchmark}_low"]:.2f} – {row[f"{benchmark}_high"]:.2f}</span>'
         difference = row[f"{benchmark}_difference"]
         cells += [
-            f"{row[benchmark]:.2f} {interval}",
-            "–" if np.isnan(difference) else f"{difference:+.2f}".replace("-", "−"),
+            pages.rate(row[benchmark], row[f"{benchmark}_low"], row[f"{benchmark}_high"]),
+            "–" if np.isnan(difference) else pages.signed(difference),
             html.escape(row[f"{benchmark}_verdict"]) or "–",
         ]
     return cells

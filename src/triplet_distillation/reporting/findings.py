@@ -146,7 +146,8 @@ def _headlines(comparisons: pd.DataFrame, context: ReportContext) -> list[str]:
     for benchmark, rows in comparisons.groupby("benchmark", sort=False):
         first = rows[(rows.a == rows.a.iloc[0]) & (rows.b == rows.b.iloc[0])]
         judged = "; ".join(
-            f"{row.metric} {_signed(row.difference)} points{_range(row)}, {row.verdict}" for _, row in first.iterrows()
+            f"{row.metric} {pages.signed(row.difference)} points{_range(row)}, {row.verdict}"
+            for _, row in first.iterrows()
         )
         a, b = (name.removeprefix("+ ") for name in (first.a.iloc[0], first.b.iloc[0]))
         label, tested = context.benchmarks[str(benchmark)], first.basis.iloc[0]
@@ -157,7 +158,7 @@ def _headlines(comparisons: pd.DataFrame, context: ReportContext) -> list[str]:
 def _range(row) -> str:
     if np.isnan(row.low):
         return ""
-    shown = f" (95% interval {_signed(row.low)} to {_signed(row.high)}"
+    shown = f" (95% interval {pages.signed(row.low)} to {pages.signed(row.high)}"
     could = f"; a difference of {row.detectable:.2f} could have been shown)"
     return shown + (could if row.verdict == "undecided" else ")")
 
@@ -191,7 +192,7 @@ def _comparison_table(comparisons: pd.DataFrame, benchmarks: dict[str, str]) -> 
             html.escape(f"{row.a} against {row.b}"),
             html.escape(benchmarks[row.benchmark]),
             row.metric,
-            f"{_signed(row.difference)}{_gray_interval(row)}",
+            f"{pages.signed(row.difference)}{_gray_interval(row)}",
             _p_value(row.p),
             _p_value(row.p_corrected),
             "–" if np.isnan(row.detectable) else f"{row.detectable:.2f}",
@@ -204,7 +205,11 @@ def _comparison_table(comparisons: pd.DataFrame, benchmarks: dict[str, str]) -> 
 
 
 def _gray_interval(row) -> str:
-    return "" if np.isnan(row.low) else f' <span class="interval">{_signed(row.low)} to {_signed(row.high)}</span>'
+    return (
+        ""
+        if np.isnan(row.low)
+        else f' <span class="interval">{pages.signed(row.low)} to {pages.signed(row.high)}</span>'
+    )
 
 
 def _about_teacher(benchmark: str, metric: str, teacher: MeanMetrics, student: MeanMetrics) -> list[str]:
@@ -231,7 +236,7 @@ def _about_methods(label: str, metric: str, means: dict[str, MeanMetrics], label
         if model.startswith(METHOD_PREFIX)
     }
     worst_name = min(changes, key=changes.__getitem__)
-    listed = "; ".join(f"{name}: {_signed(change)}" for name, change in changes.items())
+    listed = "; ".join(f"{name}: {pages.signed(change)}" for name, change in changes.items())
     sentences = [f"Change in {metric} from the second stage on {label}, in percentage points: {listed}."]
     if (loss := -changes[worst_name]) > 3:
         sentences.append(
@@ -278,10 +283,6 @@ def _about_training(histories: dict[str, list[str]], labels: dict[str, str]) -> 
                 "were active. Start from a student that was trained for fewer steps, or increase the margins."
             )
     return sentences
-
-
-def _signed(number: float) -> str:
-    return f"{number:+.2f}".replace("-", "−")
 
 
 def _p_value(p: float) -> str:

@@ -63,6 +63,16 @@ def paragraph(text: str, kind: str = "") -> str:
     return f'<p class="{kind}">{html.escape(text)}</p>' if kind else f"<p>{html.escape(text)}</p>"
 
 
+def rate(mean: float, low: float, high: float) -> str:
+    """A cell (HTML): a rate in percent with its interval in gray."""
+    return f'{mean:.2f} <span class="interval">{low:.2f} – {high:.2f}</span>'
+
+
+def signed(number: float) -> str:
+    """A difference with its sign, as text."""
+    return f"{number:+.2f}".replace("-", "−")
+
+
 def latex(frame: pd.DataFrame) -> str:
     """A LaTeX ``tabular`` with booktabs rules; cells are escaped."""
     aligned = "l" + "r" * (len(frame.columns) - 1)

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from triplet_distillation.evaluation import significance
+from triplet_distillation.evaluation.significance import Run
 from triplet_distillation.evaluation.verification import VerificationMetrics, read_metrics
 from triplet_distillation.files import read_json, write_text
 from triplet_distillation.reporting import pages, paper
@@ -115,8 +116,7 @@ def write_table2(evaluations: Evaluations, training_sets: list[str], protocols: 
         row: dict[str, Any] = {"model": short_name(model), "label": context.labels[model]}
         for benchmark in context.benchmarks:
             runs = evaluations.runs(model, benchmark, "own")
-            interval = significance.rate_interval(significance.estimate(runs))
-            row[benchmark], row[f"{benchmark}_low"], row[f"{benchmark}_high"] = (PERCENT * x for x in interval)
+            row |= rate_columns(benchmark, runs)
             notes.setdefault((benchmark, basis(runs)), []).append(context.labels[model])
         rows.append(row)
     table = pd.DataFrame(rows)
@@ -138,6 +138,13 @@ def write_table2(evaluations: Evaluations, training_sets: list[str], protocols: 
     write_text(outputs.tex, pages.latex(text))
 
 
+def rate_columns(benchmark: str, runs: list[Run]) -> dict[str, float]:
+    """A benchmark's columns ``<benchmark>``, ``<benchmark>_low`` and ``<benchmark>_high``, in percent."""
+    found = significance.rate_interval(significance.estimate(runs))
+    names = (benchmark, f"{benchmark}_low", f"{benchmark}_high")
+    return {name: PERCENT * value for name, value in zip(names, found)}
+
+
 def _bases(notes: dict[tuple[str, str], list[str]], context: ReportContext) -> list[str]:
     """What the intervals rest on, one sentence per benchmark and group of models."""
     sentences = []
@@ -152,8 +159,7 @@ def _table2_page(table: pd.DataFrame, context: ReportContext, size: TrainingSize
     for _, row in table.iterrows():
         cells = [html.escape(row.label)]
         for benchmark in context.benchmarks:
-            interval = f'<span class="interval">{row[f"{benchmark}_low"]:.2f} – {row[f"{benchmark}_high"]:.2f}</span>'
-            cells.append(f"{row[benchmark]:.2f} {interval}")
+            cells.append(pages.rate(row[benchmark], row[f"{benchmark}_low"], row[f"{benchmark}_high"]))
         rows.append(cells)
     printed = [[html.escape(model), *(f"{each:.2f}" for each in row)] for model, row in paper.TABLE_2.items()]
     rounds = f", in each of {size.rounds} rounds" if size.rounds > 1 else ""

@@ -53,11 +53,7 @@ rule faces:
 rule models:
     input:
         expand("<results>/{model}/seed{seed}/weights.safetensors", model=[*STUDENTS, *ABLATED], seed=SEEDS),
-        [
-            f"<results>/{role}/seed{seed}/weights.safetensors"
-            for role in ("teacher", "student")
-            for seed in first_stage_seeds(role)
-        ],
+        [f"<results>/{role}/seed{seed}/weights.safetensors" for role in NETWORKS for seed in first_stage_seeds(role)],
 
 
 rule table1:

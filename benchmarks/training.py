@@ -41,7 +41,7 @@ from torch.utils.data import DataLoader  # noqa: E402
 from triplet_distillation import portable, registry  # noqa: E402
 from triplet_distillation.evaluation.embed import embed_images  # noqa: E402
 from triplet_distillation.faces import store  # noqa: E402
-from triplet_distillation.losses import LossContext  # noqa: E402
+from triplet_distillation.losses import LossContext, Step  # noqa: E402
 from triplet_distillation.networks import weights  # noqa: E402
 from triplet_distillation.networks.execution import setup_device  # noqa: E402
 from triplet_distillation.networks.prelu import PReLU  # noqa: E402
@@ -93,8 +93,8 @@ def make_store(folder: Path) -> None:
 def make_batches(folder: Path, kind: dict, with_teacher: bool = False) -> BatchDataset:
     labels = np.repeat(np.arange(IDENTITIES), IMAGES)
     settings = TrainingSettings.from_dict(SETTINGS | {"sampling": kind})
-    teacher = str(folder / "teacher.npy") if with_teacher else None
-    faces = TrainingFaces(str(folder / "store.arrow"), np.arange(len(labels)), labels, teacher)
+    teachers = (str(folder / "teacher.npy"),) if with_teacher else ()
+    faces = TrainingFaces(str(folder / "store.arrow"), np.arange(len(labels)), labels, teachers)
     return BatchDataset(faces, sampling.create_sampler(settings.sampling, labels, 0), settings, 0)
 
 
@@ -126,7 +126,7 @@ class PlainTraining:
     def step(self) -> float:
         batch = next(self.batches)
         images = weights.normalize_pixels(batch.images.contiguous())
-        loss, _ = self.criterion(self.network(images), batch.labels, None, None)
+        loss, _ = self.criterion(self.network(images), Step(batch.labels, torch.Generator()))
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
@@ -155,7 +155,7 @@ class OurTraining:
         if self.teacher:
             with torch.inference_mode():
                 images = weights.normalize_pixels(batch.images)
-                batch = batch._replace(teacher=functional.normalize(self.teacher(images)).clone())
+                batch = batch._replace(teachers=(functional.normalize(self.teacher(images)).clone(),))
         record = engine.train_step(self.state, self.context, batch, self.next_step)
         self.next_step += 1
         return record["loss"]
@@ -329,7 +329,7 @@ def classify(sample_rate: float, rounds: int, classes: int, batch: int, connecti
     for step in range(rounds):
         labels = torch.randint(classes, (batch,))
         start = time.perf_counter()
-        loss, _ = criterion(embeddings, labels, None, torch.Generator().manual_seed(step))
+        loss, _ = criterion(embeddings, Step(labels, torch.Generator().manual_seed(step)))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()

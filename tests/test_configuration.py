@@ -11,7 +11,7 @@ from triplet_distillation.losses.distances import DISTANCES
 from triplet_distillation.losses.triplets import MINERS
 
 ROOT = Path(__file__).parents[1]
-SCHEMA = configuration.read_schema(ROOT / "workflow/schemas/config.schema.yaml")
+SCHEMA = configuration.read_yaml(ROOT / "workflow/schemas/config.schema.yaml")
 DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text())
 
 
@@ -113,8 +113,8 @@ def test_old_key_is_answered_with_the_new_one(path, value, new):
 def test_choices_of_a_setting_are_those_that_its_function_knows():
     for loss in ("triplet", "triplet_distillation"):
         settings = registry.arguments("losses", loss)
-        assert configuration._choices(settings["distance"][0]) == tuple(DISTANCES)
-        assert configuration._choices(settings["mining"][0]) == tuple(MINERS)
+        assert configuration.choices(settings["distance"][0]) == tuple(DISTANCES)
+        assert configuration.choices(settings["mining"][0]) == tuple(MINERS)
 
 
 def test_all_errors_are_reported_together():
@@ -185,15 +185,19 @@ def test_control_without_its_distillation_is_rejected(changes, expected):
 
 
 def test_first_claim_is_distillation_against_its_control_and_every_method_meets_the_student():
-    claims = configuration.claims(DEFAULT["methods"])
+    study = configuration.resolve(DEFAULT, SCHEMA)
+    claims = configuration.claims(study)
     assert claims[0] == ("triplet_distillation", "triplet_matched")
     assert {b for a, b in claims if a == "triplet_distillation"} == {*DEFAULT["methods"], None} - {
         "triplet_distillation"
     }
     assert [a for a, b in claims if b is None] == list(DEFAULT["methods"])
     assert len(claims) == len(set(claims)) == 9
-    fixed = {name: method for name, method in DEFAULT["methods"].items() if "margin" in method and name[-1].isdigit()}
-    assert ("triplet_0.5", "triplet_0.3") in configuration.claims(fixed)
+    fixed = {name: method for name, method in study["methods"].items() if "margin" in method and name[-1].isdigit()}
+    assert ("triplet_0.5", "triplet_0.3") in configuration.claims(study | {"methods": fixed})
+    assert ("triplet_0.4", "triplet_0.3") in configuration.claims(
+        study | {"methods": fixed, "reference": "triplet_0.4"}
+    )
 
 
 @pytest.mark.parametrize(
@@ -270,9 +274,8 @@ def test_variant_of_a_nested_key_leaves_the_others_as_they_are():
     resolved = configuration.resolve(modified_config("ablations", ablations), SCHEMA)
     ((name, variant),) = configuration.ablation_methods(resolved).items()
     assert name == "triplet_0.3-training.augmentation.shift-0"
-    assert variant.method["training"] == {
-        "augmentation": {**resolved["second_stage"]["training"]["augmentation"], "shift": 0}
-    }
+    training = configuration.method_training(variant.method, resolved)
+    assert training["augmentation"] == {**resolved["second_stage"]["training"]["augmentation"], "shift": 0}
     assert configuration.ablations(resolved)[0]["models"] == ["students/triplet_0.3", f"students/{name}"]
 
 

@@ -9,7 +9,6 @@ key that was renamed, with its new name.
 import ast
 import copy
 import fnmatch
-import itertools
 import json
 import re
 from collections.abc import Iterable
@@ -64,7 +63,7 @@ MOVED_KEYS = {"datasets.*.protocol": "benchmarks.<name>.published.protocol"}
 """Keys of version 0.1.0 that are now somewhere else."""
 
 
-def read_schema(path: str | Path) -> dict:
+def read_yaml(path: str | Path) -> dict:
     return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
 
 
@@ -85,6 +84,20 @@ def resolve(config: dict, schema: dict) -> dict:
     if problems:
         raise ConfigurationError("the configuration is invalid:\n  " + "\n  ".join(problems))
     return resolved
+
+
+def in_order_of(config: dict, base: dict) -> dict:
+    """``config`` with the entries that ``base`` also has in its order, before the others, in nested mappings, too.
+
+    Snakemake puts the entries of an overlay first; a reader expects them after those of the study that it changes.
+    """
+    order = [key for key in base if key in config] + [key for key in config if key not in base]
+    return {
+        key: in_order_of(config[key], base[key])
+        if isinstance(config[key], dict) and isinstance(base.get(key), dict)
+        else config[key]
+        for key in order
+    }
 
 
 def _plain(config: dict) -> dict:
@@ -211,20 +224,14 @@ def _check_names(config: dict, schema: dict) -> list[str]:
         problems.append(f"student.network: {student['architecture']} can be a teacher, but cannot be trained")
     chosen = config["export"]["method"]
     problems += _check_reference("export.method", chosen, config["methods"]) if chosen else []
+    shared = _check_sampling("second_stage.training", config["second_stage"]["training"], config["execution"])
     for name, entry in config["methods"].items():
-        problems += _check_settings(f"methods.{name}", "losses", "loss", entry, METHOD_KEYS)
-        problems += _check_overrides(f"methods.{name}.training", entry["training"], schema["$defs"]["training"])
-        smallest, largest = (entry.get(key) for key in ("min_margin", "max_margin"))
-        if isinstance(smallest, int | float) and isinstance(largest, int | float) and smallest > largest:
-            problems.append(f"methods.{name}: min_margin {smallest} is above max_margin {largest}")
-        training = {**config["second_stage"]["training"], **entry["training"]}
-        problems += _check_sampling(
-            f"methods.{name}.training" if entry["training"] else "second_stage.training", training, config["execution"]
-        )
+        problems += shared or _check_method(f"methods.{name}", entry, config, schema)
+    problems += _check_reference("reference", config["reference"], config["methods"]) if config["reference"] else []
     if not problems:
         problems += _check_ablations(config, schema)
         problems += _check_models(config)
-        problems += _check_controls(config["methods"])
+        problems += _check_controls(config)
         problems += _check_first_stage(config)
         problems += _check_labels(config)
     problems += _check_protocols(config) if not problems else []
@@ -235,6 +242,85 @@ def _check_names(config: dict, schema: dict) -> list[str]:
     return list(dict.fromkeys(problems))
 
 
+def _check_method(key: str, entry: dict, config: dict, schema: dict) -> list[str]:
+    """The settings of a method's loss, its training, and that it gets what it requires."""
+    problems = _check_settings(key, "losses", "loss", entry, METHOD_KEYS)
+    if problems:
+        return problems
+    smallest, largest = (entry.get(margin) for margin in ("min_margin", "max_margin"))
+    if isinstance(smallest, int | float) and isinstance(largest, int | float) and smallest > largest:
+        problems.append(f"{key}: min_margin {smallest} is above max_margin {largest}")
+    problems += _check_requirements(key, entry, config)
+    training = method_training(entry, config)
+    problems += _check_training(f"{key}.training", training, schema["$defs"]["training"])
+    if problems:
+        return problems
+    problems += _check_sampling(f"{key}.training", training, config["execution"])
+    if problems:
+        return problems
+    size, needed = batch_size(training), _loss_attribute(entry, "min_batch_size")
+    if size < needed:
+        problems.append(
+            f"{key}.training.sampling: {entry['loss']} needs batches of at least {needed} images, not {size}"
+        )
+    return problems
+
+
+def _check_requirements(key: str, entry: dict, config: dict) -> list[str]:
+    """What a method requires is known, and the study has it."""
+    loss, required = entry["loss"], required_inputs(entry)
+    unknown = [name for name in required if name not in REQUIREMENTS]
+    if unknown:
+        return [
+            f"{key}.loss: {loss} requires {name!r}, which is not one of {', '.join(REQUIREMENTS)}."
+            f"{registry.suggest(name, REQUIREMENTS)}"
+            for name in unknown
+        ]
+    problems = []
+    if initial_of(entry) not in INITIAL:
+        problems.append(f"{key}.initial: {_not_one_of(initial_of(entry), INITIAL)}")
+    if "margins" in required and "distance" not in registry.arguments("losses", loss):
+        problems.append(f"{key}.loss: {loss} requires margins, which are measured in a distance: give it that setting")
+    if "teacher_snapshots" in required and not config["teacher"]["snapshots"]:
+        problems.append(
+            f"{key}.loss: {loss} learns from the teacher's snapshots: set teacher.snapshots to how many, as 3"
+        )
+    if teachers_of(entry) and "teacher_embeddings" not in required:
+        problems.append(f"{key}.teachers: {loss} has no teacher")
+    with_network = [name for name, model in config["models"].items() if "network" in model]
+    for index, name in enumerate(entry.get("teachers", [])):
+        problems += _check_reference(f"{key}.teachers.{index}", name, dict.fromkeys(["teacher", *with_network]))
+    if problems:
+        return problems
+    if "class_centers" in required and config["teacher"]["class_centers"] == "classifier":
+        problems += _check_classifier(key, entry, config)
+    number, count = _loss_attribute(entry, "num_teachers"), len(teachers_of(entry))
+    if "teacher_embeddings" in required and number not in (0, count):
+        problems.append(f"{key}.teachers: {loss} learns from {number} teachers, but the entry has {count}")
+    return problems
+
+
+def _check_classifier(key: str, entry: dict, config: dict) -> list[str]:
+    """Whether class centers remain of the training of a method's first teacher."""
+    loss, name = entry["loss"], main_teacher(entry)
+    teacher = config["teacher"] if name == "teacher" else config["models"][name]
+    network = config["networks"].get(teacher["network"])
+    if (
+        teacher["weights"]
+        or (network and is_pretrained(network))
+        or not (name == "teacher" or is_trained_here(teacher))
+    ):
+        why = "which comes without"
+    elif "class_centers" not in _loss_attribute(teacher["method"], "provides"):
+        why = f"of which {teacher['method']['loss']} leaves none"
+    else:
+        return []
+    return [
+        f"{key}.loss: {loss} requires the class centers of its teacher ({name}), {why}: set teacher.class_centers to "
+        "means, the mean teacher embedding of every identity"
+    ]
+
+
 def _check_ablations(config: dict, schema: dict) -> list[str]:
     """Every variant is a method that could be in the configuration."""
     problems = []
@@ -243,7 +329,7 @@ def _check_ablations(config: dict, schema: dict) -> list[str]:
         if name in config["methods"] and is_control(config["methods"][name]):
             problems.append(f"ablations.{name}: vary the distillation that this control belongs to instead")
         for setting in settings:
-            if setting in ("label", "matches", "training", "loss"):
+            if setting in METHOD_KEYS | {"loss"}:
                 problems.append(
                     f"ablations.{name}.{setting}: not a setting of the loss; of the training: training.<key>"
                 )
@@ -259,10 +345,7 @@ def _check_ablations(config: dict, schema: dict) -> list[str]:
         elif is_control(method):
             problems.append(f"{key}: matched makes a control, not a variant")
         else:
-            problems += _check_settings(base, "losses", "loss", method, METHOD_KEYS)
-            problems += _check_overrides(f"{base}.training", method["training"], schema["$defs"]["training"])
-            training = {**config["second_stage"]["training"], **method["training"]}
-            problems += _check_sampling(f"{base}.training", training, config["execution"])
+            problems += _check_method(base, method, config, schema)
     return problems
 
 
@@ -274,18 +357,26 @@ def _check_models(config: dict) -> list[str]:
         if name in config["methods"] or name in ("teacher", "student"):
             problems.append(f"{key}: there is already a model of this name")
         if "scores" in model:
-            if model["weights"]:
-                problems.append(f"{key}.weights: scores need no weights")
+            wrong = [name for name in ("weights", "training") if model.get(name)]
+            problems += [f"{key}.{each}: scores need no {each}" for each in wrong]
             continue
         problems += _check_reference(f"{key}.network", model["network"], config["networks"])
         network = config["networks"].get(model["network"])
-        if network and not model["weights"] and not is_pretrained(network):
-            problems.append(f"{key}.weights: {network['architecture']} does not come with weights: set their path")
+        if network and is_trained_here(model):
+            if model["weights"] or is_pretrained(network):
+                problems.append(f"{key}.training: it has weights already: remove one of them")
+            problems += _check_settings(f"{key}.method", "losses", "loss", model["method"], set())
+            problems += _check_sampling(f"{key}.training", model["training"], config["execution"])
+        elif network and not model["weights"] and not is_pretrained(network):
+            problems.append(
+                f"{key}.weights: {network['architecture']} does not come with weights: set their path, or training"
+            )
     return problems
 
 
-def _check_controls(methods: dict) -> list[str]:
+def _check_controls(config: dict) -> list[str]:
     """A control with ``margin: matched`` belongs to one distillation and differs from it in the margin alone."""
+    methods = config["methods"]
     problems, distilled = [], _with_margins(methods)
     for name, method in methods.items():
         if not is_control(method):
@@ -299,7 +390,11 @@ def _check_controls(methods: dict) -> list[str]:
                 f"{', '.join(distilled) or '(none: the study has no such method)'}"
             )
             continue
-        different = [key for key in CONTROLLED if _setting(method, key) != _setting(methods[target], key)]
+        pair = [
+            {**{key: _setting(each, key) for key in CONTROLLED}, "training": method_training(each, config)}
+            for each in (method, methods[target])
+        ]
+        different = [key for key in pair[0] if pair[0][key] != pair[1][key]]
         if different:
             problems.append(
                 f"methods.{name}: a control may differ from {target} in the margin only, but {', '.join(different)} "
@@ -311,18 +406,26 @@ def _check_controls(methods: dict) -> list[str]:
 def _check_first_stage(config: dict) -> list[str]:
     """Teacher and student start from nothing, so their losses can require nothing."""
     problems = []
-    for role in ("teacher", "student"):
-        method = config[role]["method"]
-        required = [*required_inputs(method), *(["a distillation's mean margin"] if is_control(method) else [])]
+    further = {f"models.{name}": model for name, model in config["models"].items() if is_trained_here(model)}
+    for role, entry in {**{role: config[role] for role in ("teacher", "student")}, **further}.items():
+        method = entry["method"]
+        required = [name for name in required_inputs(method) if name != "student_centers"]
+        required += ["a distillation's mean margin"] * is_control(method)
         if required:
             names = " and ".join(required)
             problems.append(f"{role}.method: {method['loss']} requires {names}, which only methods get: use arcface")
+    student = config["student"]
+    if student["snapshots"] or student["class_centers"] != "classifier":
+        problems.append("student: snapshots and class_centers are settings of the teacher")
     return problems
 
 
 def label_of_role(role: str, config: dict) -> str:
     """Display name of the teacher or the student."""
-    default = f"Teacher ({config['teacher']['network']})" if role == "teacher" else "Student (ArcFace)"
+    if role == "teacher":
+        default = f"Teacher ({config['teacher']['network']})"
+    else:
+        default = f"Student ({loss_title(config['student']['method'])})"
     return config[role].get("label", default)
 
 
@@ -334,8 +437,8 @@ def _check_labels(config: dict) -> list[str]:
     return [f"methods, models: the label {label!r} occurs more than once" for label in repeated]
 
 
-CONTROLLED = ("distance", "mining", "num_triplets", "training")
-"""Settings in which a control and its distillation must agree."""
+CONTROLLED = ("distance", "mining", "num_triplets")
+"""Settings in which, beside the training, a control and its distillation must agree."""
 
 
 def _setting(method: dict, key: str) -> Any:
@@ -408,15 +511,15 @@ def _check_sampling(key: str, training: dict, execution: dict) -> list[str]:
     wrong += [f"{name} is not one of its settings (null removes it)" for name in sorted(present - required - optional)]
     if wrong:
         return [f"{key}.sampling: kind {sampling['kind']!r}: {', '.join(wrong)}"]
-    size = SamplingSettings(**sampling).global_batch_size
+    size = batch_size(training)
     world_size = ExecutionSettings(**execution).world_size
     if size % world_size:
         return [f"{key}.sampling: {size} images per step cannot be divided evenly among {world_size} processes"]
     return []
 
 
-def _check_overrides(key: str, overrides: dict, schema: dict) -> list[str]:
-    errors = sorted(Draft202012Validator(schema).iter_errors(overrides), key=_path)
+def _check_training(key: str, training: dict, schema: dict) -> list[str]:
+    errors = sorted(Draft202012Validator(schema).iter_errors(training), key=_path)
     return [f"{key}.{_explain(error).removeprefix('(top level): ')}" for error in errors]
 
 
@@ -428,9 +531,11 @@ def _check_reference(key: str, name: str, defined: dict) -> list[str]:
 
 def _check_settings(key: str, package: str, selector: str, entry: dict, other_keys: set[str]) -> list[str]:
     """Check the settings in ``entry`` against the arguments of the plug-in that ``entry[selector]`` names."""
-    name, known = entry[selector], registry.names(package)
-    if name not in known:
-        return [f"{key}.{selector}: {name!r} is not one of {', '.join(known)}.{registry.suggest(name, known)}"]
+    name = entry[selector]
+    try:
+        registry.check(package, name)
+    except registry.PluginError as error:
+        return [f"{key}.{selector}: {error}"]
     allowed = registry.arguments(package, name)
     problems = []
     for setting, value in entry.items():
@@ -440,8 +545,8 @@ def _check_settings(key: str, package: str, selector: str, entry: dict, other_ke
             names = sorted(allowed.keys() | other_keys | {selector})
             hint = _hint(key, setting, names)
             problems.append(f"{key}.{setting}: {name} has no such setting.{hint} Allowed: {', '.join(names)}")
-        elif (choices := _choices(allowed[setting][0])) and value not in choices:
-            problems.append(f"{key}.{setting}: {_not_one_of(value, choices)}")
+        elif (allowed_values := choices(allowed[setting][0])) and value not in allowed_values:
+            problems.append(f"{key}.{setting}: {_not_one_of(value, allowed_values)}")
         elif not _fits(value, allowed[setting][0]):
             problems.append(f"{key}.{setting}: expected {allowed[setting][0]}, got {_described(value)}.{_cause(value)}")
     missing = [each for each, (_, default) in allowed.items() if default is registry.REQUIRED and each not in entry]
@@ -463,12 +568,12 @@ TYPES: dict[str, tuple[type, ...]] = {
 def _fits(value: Any, annotation: str) -> bool:
     """Whether a value has the type of an annotation, or is one of the words that it allows beside it."""
     plain, _, words = annotation.partition(" | ")
-    if plain not in TYPES or value in _choices(words):
+    if plain not in TYPES or value in choices(words):
         return True
     return isinstance(value, TYPES[plain]) and (plain == "bool" or not isinstance(value, bool))
 
 
-def _choices(annotation: str) -> tuple[str, ...]:
+def choices(annotation: str) -> tuple[str, ...]:
     """The values that ``Literal['a', 'b']`` allows; none for other annotations."""
     if not annotation.startswith("Literal["):
         return ()
@@ -509,18 +614,89 @@ def _images_of(dataset: dict) -> dict:
     return {key: value for key, value in dataset.items() if key not in ("alignment", "real_names")}
 
 
+def is_trained_here(model: dict) -> bool:
+    """Whether a further model is trained in this study, like teacher and student."""
+    return "training" in model
+
+
 def is_pretrained(network: dict) -> bool:
     """Whether a network comes with its weights, as an ONNX model does."""
     return registry.attribute("networks", network["architecture"], "pretrained", default=False)
 
 
-METHOD_KEYS = {"label", "training", "matches"}
+METHOD_KEYS = {"label", "training", "matches", "initial", "teachers", "tuned"}
 """Keys of a method that are not settings of its loss."""
+INITIAL = {"student": "start from the student", "random": "train from scratch"}
+"""Where a method starts, and what its family is called."""
+REQUIREMENTS = {
+    "teacher_embeddings": "the teacher's embeddings of the images of every batch",
+    "teacher_snapshots": "the teacher at equal shares of its own training, instead of its end, one after the other",
+    "margins": "the smallest and the largest margin, from the calibration",
+    "class_means": "the mean teacher embedding of every identity",
+    "class_centers": "the class centers of the teacher's classifier",
+    "student_centers": "the class centers of the student that training starts from, if it has any",
+}
+"""What a loss may require, and what it is then told."""
+
+
+def _loss_attribute(method: dict, key: str) -> Any:
+    """A class attribute of a method's loss (:class:`.losses.Loss`)."""
+    return registry.attribute("losses", method["loss"], key)
+
+
+def loss_title(method: dict) -> str:
+    """What a method's loss is called in figures."""
+    return _loss_attribute(method, "title") or method["loss"]
 
 
 def required_inputs(method: dict) -> tuple[str, ...]:
-    """What a method's loss requires (``teacher_embeddings``, ``margins``)."""
-    return registry.attribute("losses", method["loss"], "requires", default=())
+    """What a method's loss requires, of :data:`REQUIREMENTS`."""
+    return _loss_attribute(method, "requires")
+
+
+def learns_from_teacher(method: dict) -> bool:
+    """Whether a method is a distillation."""
+    return bool({*required_inputs(method)} - {"student_centers"})
+
+
+def initial_of(method: dict) -> str:
+    """Where a method starts, one of :data:`INITIAL`."""
+    return method.get("initial") or _loss_attribute(method, "initial")
+
+
+def teachers_of(method: dict) -> list[str]:
+    """The names of a method's teachers: ``teacher``, or models from elsewhere; none if it learns from none."""
+    default = ["teacher"] if "teacher_embeddings" in required_inputs(method) else []
+    return method.get("teachers", default)
+
+
+def main_teacher(method: dict) -> str:
+    """The teacher whose margins and class centers a method is told: the first of its teachers."""
+    return next(iter(teachers_of(method)), "teacher")
+
+
+def method_training(method: dict, config: dict) -> dict:
+    """The training of a method: of the second stage, or, from scratch, of the student; as the loss wants it; as the
+    method's own entry says, from weak to strong."""
+    base = config["second_stage" if initial_of(method) == "student" else "student"]["training"]
+    return _merge(_merge(base, _loss_attribute(method, "training_defaults")), method["training"])
+
+
+def batch_size(training: dict) -> int:
+    """Images per step of a training."""
+    return SamplingSettings(**training["sampling"]).global_batch_size
+
+
+def _merge(base: dict, overrides: dict) -> dict:
+    """``base`` with the keys of ``overrides``, in nested mappings, too; another kind of sampling replaces it."""
+    merged = copy.deepcopy(base)
+    for key, value in overrides.items():
+        inner = merged.get(key)
+        same_kind = (
+            isinstance(inner, dict) and isinstance(value, dict) and value.get("kind") in (None, inner.get("kind"))
+        )
+        merged[key] = _merge(inner, value) if same_kind else copy.deepcopy(value)
+    return merged
 
 
 def is_control(method: dict) -> bool:
@@ -576,7 +752,7 @@ def _own_value(config: dict, base: str, setting: str) -> Any:
     method, (kind, *keys) = config["methods"][base], setting.split(".")
     if kind != "training":
         return _setting(method, setting)
-    value: Any = {**config["second_stage"]["training"], **method["training"]}
+    value: Any = method_training(method, config)
     for key in keys:
         value = value.get(key) if isinstance(value, dict) else None
     return value
@@ -587,30 +763,33 @@ def _with_setting(config: dict, base: str, setting: str, value: Any) -> dict:
     method, (kind, *keys) = copy.deepcopy(config["methods"][base]), setting.split(".")
     if kind != "training":
         return {**method, setting: value}
-    training = copy.deepcopy({**config["second_stage"]["training"], **method["training"]})
-    entry = training
-    for key in keys[:-1]:
-        entry = entry.setdefault(key, {})
-    entry[keys[-1]] = value
-    return {**method, "training": {**method["training"], keys[0]: training[keys[0]]}}
+    override: Any = value
+    for key in reversed(keys):
+        override = {key: override}
+    return {**method, "training": _merge(method["training"], override)}
 
 
-def claims(methods: dict, models: Iterable[str] = ()) -> list[tuple[str, str | None]]:
-    """Which models are compared: (A, B) stands for the claim "A beats B"; None is the student, where all start.
+def reference_method(config: dict) -> str:
+    """The method that all others are compared with: as configured, or the last distillation, or the last method."""
+    methods = config["methods"]
+    distilled = [name for name, method in methods.items() if learns_from_teacher(method)]
+    return config["reference"] or (distilled or list(methods))[-1]
 
-    First every distillation with its control, then with every other method; where nothing is
-    distilled, every method with every earlier one. Then every method with the student; at last, every
-    distillation (or method) with the ``models`` from elsewhere.
+
+def claims(config: dict) -> list[tuple[str, str | None]]:
+    """Which models are compared: (A, B) stands for the claim "A beats B"; None is the student of the first stage.
+
+    First every distillation with its control; then the reference with every other method, and every method with the
+    student; at last, the reference with the models from elsewhere. Not every pair: the more claims there are, the
+    larger a difference must be to support one.
     """
-    distilled = [name for name, method in methods.items() if "teacher_embeddings" in required_inputs(method)]
+    methods, reference = config["methods"], reference_method(config)
     controls = [(matched_method(name, methods), name) for name, method in methods.items() if is_control(method)]
-    pairs: list[tuple[str, str | None]] = []
-    for a, b in itertools.combinations(reversed(methods), 2):
-        first, second = (b, a) if b in distilled and a not in distilled else (a, b)
-        if first in distilled or not distilled:
-            pairs.append((first, second))
-    others = [(name, model) for model in models for name in (distilled or methods)]
-    return list(dict.fromkeys([*controls, *pairs, *((name, None) for name in methods), *others]))
+    others = [(reference, name) for name in reversed(methods) if name != reference]
+    with_student = [(name, None) for name in methods]
+    teachers = {name for method in methods.values() for name in teachers_of(method)}
+    elsewhere = [(reference, model) for model in config["models"] if model not in teachers]
+    return list(dict.fromkeys([*controls, *others, *with_student, *elsewhere]))
 
 
 def loss_settings(method: dict) -> dict:

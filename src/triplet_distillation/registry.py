@@ -3,13 +3,14 @@
 A plug-in package has a base class (:data:`PLUGIN_CLASS`), and each of its plug-in
 modules defines one public class derived from it, under a name of its own
 (``ArcFaceLoss``). A module is imported only when it is used, so that the file of one
-method is not part of another method's result. :func:`arguments` reads a class's
-settings from its source text, so that a configuration is checked without importing
-torch.
+method is not part of another method's result, and a file that is being written does not
+stop a study that does not use it. :func:`arguments` and :func:`attribute` read a class
+from its source text, so that a configuration is checked without importing torch.
 """
 
 import ast
 import difflib
+import functools
 import importlib
 from collections.abc import Iterable
 from pathlib import Path
@@ -22,6 +23,10 @@ REQUIRED = object()
 """Marks an argument without a default in :func:`arguments`."""
 
 
+class PluginError(ValueError):
+    """A plug-in's file cannot be used; the message names the file and says what to change."""
+
+
 def package_folder(package: str) -> Path:
     """The folder of a plug-in package."""
     return Path(__file__).parent.joinpath(*package.split("."))
@@ -29,8 +34,14 @@ def package_folder(package: str) -> Path:
 
 def names(package: str) -> list[str]:
     """Names of the plug-ins in ``package`` (their modules), sorted."""
-    paths = package_folder(package).glob("[!_]*.py")
-    return sorted(path.stem for path in paths if _plugin_class(path, PLUGIN_CLASS[package]))
+    return sorted(path.stem for path in package_folder(package).glob("[!_]*.py") if _is_plugin(package, path.stem))
+
+
+def _is_plugin(package: str, name: str) -> bool:
+    try:
+        return bool(_class_of(package, name))
+    except PluginError:
+        return False
 
 
 def suggest(name: object, allowed: Iterable[object]) -> str:
@@ -43,56 +54,114 @@ def load(package: str, name: str) -> Any:
     """Import plug-in ``name`` of ``package`` and return its class.
 
     Raises:
-        KeyError: there is no such plug-in; the message lists those that exist.
+        PluginError: there is no such plug-in; the message lists those that exist.
     """
-    known = names(package)
-    if name not in known:
-        kind = PLUGIN_CLASS[package].lower()
-        raise KeyError(f"no {kind} named {name!r}: {package} has {', '.join(known)}.{suggest(name, known)}")
+    check(package, name)
     module = importlib.import_module(f"{__package__}.{package}.{name}")
     return getattr(module, _class_of(package, name).name)
+
+
+def check(package: str, name: str) -> None:
+    """Whether plug-in ``name`` of ``package`` can be used.
+
+    Raises:
+        PluginError: there is no such file (the message lists those that exist), or something in it is wrong.
+    """
+    if not (package_folder(package) / f"{name}.py").is_file():
+        known = names(package)
+        raise PluginError(f"{name!r} is not one of {', '.join(known)}.{suggest(name, known)}")
+    arguments(package, name)
+    for key in _literals(_base_class(package)):
+        attribute(package, name, key)
 
 
 def arguments(package: str, name: str) -> dict[str, tuple[str, Any]]:
     """Settings of plug-in ``name``: each maps to (annotation, default or :data:`REQUIRED`).
 
     Settings are the keyword-only arguments of ``__init__``; what the program itself
-    passes (a loss's context) is positional.
+    passes (a loss's context) is positional. A class without ``__init__`` has no settings.
+
+    Raises:
+        PluginError: a default is not a literal.
     """
-    initializer = next(
+    initializers = [
         node for node in _class_of(package, name).body if isinstance(node, ast.FunctionDef) and node.name == "__init__"
-    )
+    ]
     found = {}
-    for argument, default in zip(initializer.args.kwonlyargs, initializer.args.kw_defaults, strict=True):
-        annotation = ast.unparse(argument.annotation) if argument.annotation else ""
-        found[argument.arg] = (annotation, REQUIRED if default is None else ast.literal_eval(default))
+    for initializer in initializers:
+        for argument, default in zip(initializer.args.kwonlyargs, initializer.args.kw_defaults, strict=True):
+            annotation = ast.unparse(argument.annotation) if argument.annotation else ""
+            where = f"{_shown(package, name)}: the default of {argument.arg}"
+            found[argument.arg] = (annotation, REQUIRED if default is None else _literal(default, where))
     return found
 
 
 def attribute(package: str, name: str, key: str, default: Any = REQUIRED) -> Any:
-    """A literal class attribute of a plug-in (such as a loss's ``requires``), read from its source text.
+    """A literal class attribute of a plug-in (such as a loss's ``requires``), or of its base class.
 
     Raises:
-        KeyError: the class does not set it, and no default is given.
+        PluginError: neither sets it, and no default is given; or it is not a literal.
     """
-    found = _class_of(package, name)
-    for node in found.body:
-        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == key for t in node.targets):
-            return ast.literal_eval(node.value)
+    for found in (_class_of(package, name), _base_class(package)):
+        values = _literals(found)
+        if key in values:
+            return _literal(values[key], f"{_shown(package, name)}: {key}")
     if default is not REQUIRED:
         return default
-    raise KeyError(f"class {found.name} in {package.replace('.', '/')}/{name}.py does not define {key!r}")
+    raise PluginError(f"{_shown(package, name)}: its class does not define {key!r}")
+
+
+def docstring(package: str, name: str) -> str:
+    """The docstring of a plug-in's class, without its indentation; empty if it has none."""
+    return ast.get_docstring(_class_of(package, name)) or ""
+
+
+def _literals(found: ast.ClassDef) -> dict[str, ast.expr]:
+    """The attributes that a class sets in its body, with or without an annotation."""
+    values = {}
+    for node in found.body:
+        if isinstance(node, ast.Assign):
+            values |= {target.id: node.value for target in node.targets if isinstance(target, ast.Name)}
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value:
+            values[node.target.id] = node.value
+    return values
+
+
+def _literal(node: ast.expr, where: str) -> Any:
+    try:
+        return ast.literal_eval(node)
+    except ValueError as error:
+        raise PluginError(
+            f"{where} is {ast.unparse(node)}: write a literal (a number, text, a tuple), as it is read without running "
+            "the file"
+        ) from error
+
+
+def _shown(package: str, name: str) -> str:
+    return f"{package.replace('.', '/')}/{name}.py"
+
+
+@functools.lru_cache
+def _base_class(package: str) -> ast.ClassDef:
+    module = ast.parse((Path(__file__).parent.joinpath(*package.split(".")) / "__init__.py").read_text("utf-8"))
+    base = PLUGIN_CLASS[package]
+    return next(node for node in module.body if isinstance(node, ast.ClassDef) and node.name == base)
 
 
 def _class_of(package: str, name: str) -> ast.ClassDef:
-    found = _plugin_class(package_folder(package) / f"{name}.py", PLUGIN_CLASS[package])
+    base, path = PLUGIN_CLASS[package], package_folder(package) / f"{name}.py"
+    try:
+        found = _plugin_class(path, base, path.stat().st_mtime_ns)
+    except SyntaxError as error:
+        raise PluginError(f"{_shown(package, name)} cannot be read: {error.msg}, line {error.lineno}") from error
     if found is None:
-        raise KeyError(f"{package.replace('.', '/')}/{name}.py has no class derived from {PLUGIN_CLASS[package]}")
+        raise PluginError(f"{_shown(package, name)} has no public class that is derived from {base} directly")
     return found
 
 
-def _plugin_class(path: Path, base: str) -> ast.ClassDef | None:
-    """The public class in a file that names ``base`` as its base class."""
+@functools.lru_cache
+def _plugin_class(path: Path, base: str, modified: int) -> ast.ClassDef | None:
+    """The public class in a file, as last ``modified``, that names ``base`` as its base class."""
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.ClassDef) and not node.name.startswith("_") and base in map(_last_name, node.bases):
             return node

@@ -106,6 +106,47 @@ class TeacherFiles:
 
 
 @dataclass(frozen=True)
+class MethodFiles:
+    """Paths of what a method requires; None, or empty, unless it does.
+
+    Attributes:
+        teachers: whose embeddings it is told.
+        margins: the calibration.
+        matched_margin: a distillation's mean margin, for the control that takes it.
+        class_means: mean teacher embeddings of the identities.
+        class_centers: those of the teacher's classifier, or the means that stand for them.
+        student_centers: those of the student from which training starts.
+    """
+
+    teachers: tuple[TeacherFiles, ...] = ()
+    margins: str | None = None
+    matched_margin: str | None = None
+    class_means: str | None = None
+    class_centers: str | None = None
+    student_centers: str | None = None
+
+    @classmethod
+    def from_dict(cls, files: dict[str, Any]) -> "MethodFiles":
+        """From what ``dataclasses.asdict`` made of it."""
+        nested: dict[str, Any] = {"teachers": tuple(TeacherFiles(**each) for each in files.get("teachers", ()))}
+        return cls(**files | nested)
+
+    @classmethod
+    def from_inputs(cls, files: Any) -> "MethodFiles":
+        """From a job's inputs by name: those called like the attributes, and ``teacher_weights``,
+        ``teacher_embeddings``, ``teacher_sidecars``, a list each."""
+        lists = (files.get(f"teacher_{name}", []) for name in ("weights", "embeddings", "sidecars"))
+        names = [field.name for field in dataclasses.fields(cls) if field.name != "teachers"]
+        return cls(tuple(map(TeacherFiles, *lists)), **{name: files.get(name) for name in names})
+
+    def paths(self) -> list[str]:
+        """All files that the method reads."""
+        centers = [self.class_means, self.class_centers, self.student_centers]
+        found = [*(teacher.embeddings for teacher in self.teachers), self.margins, self.matched_margin, *centers]
+        return [path for path in found if path]
+
+
+@dataclass(frozen=True)
 class TrainingJob:
     """Everything that one training run reads and writes.
 
@@ -123,10 +164,10 @@ class TrainingJob:
         training_set: path of the table ``row, label``.
         weights: output, safetensors.
         history: output, Parquet, one row per step.
+        loss_state: output, safetensors: class centers and whatever else the loss has trained or moved.
+        snapshots: outputs, weights at equal shares of the training before its end.
         initial: path of the weights to start from; None starts from random ones.
-        teacher: the teacher's files, for methods that require its embeddings.
-        margins: path of the calibration, for methods that require it.
-        matched_margin: path of a distillation's mean margin, for the control that takes it.
+        required: what the method requires.
     """
 
     name: str
@@ -142,10 +183,10 @@ class TrainingJob:
     training_set: str
     weights: str
     history: str
+    loss_state: str
+    snapshots: tuple[str, ...] = ()
     initial: str | None = None
-    teacher: TeacherFiles | None = None
-    margins: str | None = None
-    matched_margin: str | None = None
+    required: MethodFiles = MethodFiles()
 
     @classmethod
     def from_dict(cls, job: dict[str, Any]) -> "TrainingJob":
@@ -153,7 +194,8 @@ class TrainingJob:
         nested: dict[str, Any] = {
             "training": TrainingSettings.from_dict(job["training"]),
             "execution": ExecutionSettings(**job["execution"]),
-            "teacher": TeacherFiles(**job["teacher"]) if job.get("teacher") else None,
+            "snapshots": tuple(job.get("snapshots", ())),
+            "required": MethodFiles.from_dict(job.get("required", {})),
         }
         return cls(**job | nested)
 
@@ -165,7 +207,7 @@ class TrainingJob:
 @dataclass(frozen=True)
 class DistillationMargins:
     """What sets a distillation's margins: its ``loss`` with ``loss_settings``, its batches (``training``, ``seed``,
-    ``store``, ``training_set``), and paths of ``teacher_embeddings`` and calibrated ``margins``."""
+    ``store``, ``training_set``), and the files that it requires."""
 
     loss: str
     loss_settings: dict[str, Any]
@@ -173,8 +215,7 @@ class DistillationMargins:
     seed: int
     store: str
     training_set: str
-    teacher_embeddings: str
-    margins: str
+    required: MethodFiles
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from triplet_distillation.losses import LossContext
+from triplet_distillation.losses import LossContext, Step
 from triplet_distillation.losses.arcface import ArcFaceLoss
 
 
@@ -32,7 +32,7 @@ def criterion_and_batch(scale=16.0, margin=0.5, dtype=torch.float64):
 
 def test_loss_matches_the_formula():
     criterion, embeddings, labels = criterion_and_batch()
-    loss, _ = criterion(embeddings, labels, None, None)
+    loss, _ = criterion(embeddings, Step(labels, torch.Generator()))
     expected = reference(embeddings.numpy(), criterion.class_centers.detach().numpy(), labels.tolist(), 16.0, 0.5)
     assert math.isclose(loss.item(), expected, rel_tol=1e-9)
 
@@ -40,19 +40,21 @@ def test_loss_matches_the_formula():
 def test_float32_at_the_papers_scale_is_close_to_float64():
     criterion, embeddings, labels = criterion_and_batch(scale=64.0)
     expected = reference(embeddings.numpy(), criterion.class_centers.detach().numpy(), labels.tolist(), 64.0, 0.5)
-    loss, _ = criterion.float()(embeddings.float(), labels, None, None)
+    loss, _ = criterion.float()(embeddings.float(), Step(labels, torch.Generator()))
     assert math.isclose(loss.item(), expected, rel_tol=1e-5)
 
 
 def test_gradient_matches_finite_differences():
     criterion, embeddings, labels = criterion_and_batch(scale=8.0)
-    assert torch.autograd.gradcheck(lambda e: criterion(e, labels, None, None)[0], embeddings.requires_grad_())
+    assert torch.autograd.gradcheck(
+        lambda e: criterion(e, Step(labels, torch.Generator()))[0], embeddings.requires_grad_()
+    )
 
 
 def test_gradient_is_finite_if_embedding_and_center_coincide():
     criterion, embeddings, labels = criterion_and_batch(scale=64.0, dtype=torch.float32)
     embeddings = criterion.class_centers.detach()[labels].clone().requires_grad_()
-    loss, _ = criterion(embeddings, labels, None, None)
+    loss, _ = criterion(embeddings, Step(labels, torch.Generator()))
     loss.backward()
     assert torch.isfinite(embeddings.grad).all()
     assert torch.isfinite(criterion.class_centers.grad).all()
@@ -62,7 +64,10 @@ def test_margin_increases_the_loss():
     criterion, embeddings, labels = criterion_and_batch()
     without_margin = ArcFaceLoss(LossContext(7, 5), scale=16.0, margin=0.0).double()
     without_margin.class_centers.data = criterion.class_centers.data
-    assert criterion(embeddings, labels, None, None)[0] > without_margin(embeddings, labels, None, None)[0]
+    assert (
+        criterion(embeddings, Step(labels, torch.Generator()))[0]
+        > without_margin(embeddings, Step(labels, torch.Generator()))[0]
+    )
 
 
 def sampled_criterion(rate, classes=50):
@@ -77,16 +82,17 @@ def test_sampled_loss_matches_the_full_loss_over_the_sampled_classes():
     assert len(classes) == 10
     assert set(labels.tolist()) <= set(classes.tolist())
     assert classes.tolist() == sorted(set(classes.tolist()))
-    loss, _ = criterion(embeddings, labels, None, torch.Generator().manual_seed(5))
+    loss, _ = criterion(embeddings, Step(labels, torch.Generator().manual_seed(5)))
     full = ArcFaceLoss(LossContext(num_identities=10, embedding_size=8))
     full.class_centers.data = criterion.class_centers.data[classes]
-    expected, _ = full(embeddings, torch.tensor([classes.tolist().index(label) for label in labels]), None, None)
+    within = torch.tensor([classes.tolist().index(label) for label in labels])
+    expected, _ = full(embeddings, Step(within, torch.Generator()))
     assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
 
 
 def test_only_sampled_class_centers_have_a_gradient_and_the_generator_selects_them():
     criterion, labels = sampled_criterion(0.2), torch.tensor([3, 7])
-    loss, _ = criterion(torch.randn(2, 8), labels, None, torch.Generator().manual_seed(1))
+    loss, _ = criterion(torch.randn(2, 8), Step(labels, torch.Generator().manual_seed(1)))
     loss.backward()
     moved = set(criterion.class_centers.grad.abs().sum(dim=1).nonzero()[:, 0].tolist())
     assert moved == set(criterion._sample_classes(labels, torch.Generator().manual_seed(1)).tolist())

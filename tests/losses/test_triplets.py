@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from triplet_distillation.losses import LossContext, distances, triplets
+from triplet_distillation.losses import LossContext, Step, distances, triplets
 from triplet_distillation.losses.triplet import TripletMarginLoss
 from triplet_distillation.losses.triplet_distillation import TripletDistillationLoss
 
@@ -61,7 +61,7 @@ def test_pairwise_distances(distance):
 def test_fixed_margin_matches_equation_1(distance, margin):
     embeddings, labels = batch()
     loss, log = TripletMarginLoss(LossContext(4, 6), margin=margin, distance=distance)(
-        embeddings, labels, None, make_generator()
+        embeddings, Step(labels, make_generator())
     )
     hinges = [max(margin - gap, 0) for gap in gaps(embeddings, distance).values()]
     assert math.isclose(loss.item(), np.mean(hinges), rel_tol=1e-9)
@@ -73,7 +73,9 @@ def test_distillation_matches_equations_2_to_4(distance):
     embeddings, labels = batch()
     teacher, _ = batch(seed=5, size=9)
     context = LossContext(4, 6, min_margin=0.2, max_margin=0.5)
-    loss, _ = TripletDistillationLoss(context, distance=distance)(embeddings, labels, teacher, make_generator())
+    loss, _ = TripletDistillationLoss(context, distance=distance)(
+        embeddings, Step(labels, make_generator(), (teacher,))
+    )
     d = {triplet: max(gap, 0) for triplet, gap in gaps(teacher, distance).items()}
     largest = max(d.values())
     student = gaps(embeddings, distance)
@@ -87,8 +89,8 @@ def test_distillation_with_equal_margins_matches_the_fixed_margin():
     embeddings, labels = batch()
     teacher, _ = batch(seed=5)
     context = LossContext(4, 6, min_margin=0.4, max_margin=0.4)
-    distilled, _ = TripletDistillationLoss(context)(embeddings, labels, teacher, make_generator())
-    fixed, _ = TripletMarginLoss(LossContext(4, 6), margin=0.4)(embeddings, labels, None, make_generator())
+    distilled, _ = TripletDistillationLoss(context)(embeddings, Step(labels, make_generator(), (teacher,)))
+    fixed, _ = TripletMarginLoss(LossContext(4, 6), margin=0.4)(embeddings, Step(labels, make_generator()))
     assert distilled.item() == pytest.approx(fixed.item(), rel=1e-12)
 
 
@@ -102,7 +104,7 @@ def test_distillation_with_other_margins(shape, function, d_max):
     d = {triplet: max(gap, 0) for triplet, gap in gaps(teacher, "squared_euclidean").items()}
     context = LossContext(4, 6, min_margin=0.2, max_margin=0.5, largest_gap=0.6 * max(d.values()))
     method = TripletDistillationLoss(context, shape=shape, d_max=d_max, min_margin=0.1)
-    loss, log = method(embeddings, labels, teacher, make_generator())
+    loss, log = method(embeddings, Step(labels, make_generator(), (teacher,)))
     largest = max(d.values()) if d_max == "batch" else context.largest_gap
     margins = {triplet: 0.1 + (0.5 - 0.1) * function(min(gap / largest, 1)) for triplet, gap in d.items()}
     student = gaps(embeddings, "squared_euclidean")
@@ -123,7 +125,7 @@ def test_teacher_that_misjudges_every_triplet_gives_the_minimum_margin():
     teacher = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [1.0, 0.1]])
     embeddings = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.5, -1.0]])
     context = LossContext(2, 2, min_margin=0.25, max_margin=0.5)
-    _, log = TripletDistillationLoss(context)(embeddings, labels, teacher, make_generator())
+    _, log = TripletDistillationLoss(context)(embeddings, Step(labels, make_generator(), (teacher,)))
     # d = 0 for both triplets: the squared distance is 4 to the positive and less to the negative
     assert log["margin"].item() == pytest.approx(0.25)
 
@@ -134,7 +136,7 @@ def test_gradient_reaches_the_student_but_not_the_teacher():
     embeddings.requires_grad_()
     teacher.requires_grad_()
     context = LossContext(4, 6, min_margin=0.2, max_margin=0.5)
-    TripletDistillationLoss(context)(embeddings, labels, teacher, make_generator())[0].backward()
+    TripletDistillationLoss(context)(embeddings, Step(labels, make_generator(), (teacher,)))[0].backward()
     assert teacher.grad is None
     assert embeddings.grad.abs().sum() > 0
 
@@ -181,7 +183,7 @@ def test_random_mining_takes_the_requested_number_and_is_reproducible():
 def test_batch_without_triplets_has_zero_loss_and_a_gradient():
     embeddings, _ = batch()
     embeddings.requires_grad_()
-    loss, log = TripletMarginLoss(LossContext(8, 6), margin=0.4)(embeddings, torch.arange(8), None, make_generator())
+    loss, log = TripletMarginLoss(LossContext(8, 6), margin=0.4)(embeddings, Step(torch.arange(8), make_generator()))
     loss.backward()
     assert loss.item() == 0
     assert log["active"].item() == 0
@@ -191,6 +193,6 @@ def test_batch_without_triplets_has_zero_loss_and_a_gradient():
 def test_unknown_names_are_rejected_with_the_valid_ones():
     embeddings, labels = batch()
     with pytest.raises(ValueError, match="squared_euclidean"):
-        TripletMarginLoss(LossContext(4, 6), margin=0.4, distance="euclid")(embeddings, labels, None, make_generator())
+        TripletMarginLoss(LossContext(4, 6), margin=0.4, distance="euclid")(embeddings, Step(labels, make_generator()))
     with pytest.raises(ValueError, match="semihard"):
-        TripletMarginLoss(LossContext(4, 6), margin=0.4, mining="hard")(embeddings, labels, None, make_generator())
+        TripletMarginLoss(LossContext(4, 6), margin=0.4, mining="hard")(embeddings, Step(labels, make_generator()))

@@ -67,6 +67,7 @@ def run(
         "training_set": str(training_set),
         "weights": str(folder / "weights.safetensors"),
         "history": str(folder / "history.parquet"),
+        "loss_state": str(folder / "loss.safetensors"),
         **inputs,
     }
     train_model(TrainingJob.from_dict(job))
@@ -90,8 +91,7 @@ def distill(folder, store, student, **settings):
         name="triplet_distillation",
         loss="triplet_distillation",
         initial=str(student),
-        teacher=make_teacher(folder.parent, store, student),
-        margins=str(margins),
+        required={"teachers": [make_teacher(folder.parent, store, student)], "margins": str(margins)},
         **settings,
     )
 

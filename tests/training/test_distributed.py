@@ -10,7 +10,7 @@ import torch
 from runs import GENTLE, NETWORK, distill, run, sibling_folder, stop_after
 
 from triplet_distillation import registry
-from triplet_distillation.losses import LossContext
+from triplet_distillation.losses import LossContext, Step
 from triplet_distillation.networks import weights
 from triplet_distillation.training import distributed
 from triplet_distillation.training.distributed import DistributedContext
@@ -51,7 +51,7 @@ def gradients(dist: DistributedContext) -> dict:
     distributed.convert_sync_batchnorm(network, cpu, dist)
     model = distributed.wrap_ddp(network, cpu, dist)
     embeddings = distributed.all_gather(model(images[dist.rank_slice(12)]), dist)
-    criterion(embeddings, labels, None, torch.Generator())[0].backward()
+    criterion(embeddings, Step(labels, torch.Generator()))[0].backward()
     parameters = [*network.named_parameters(), *criterion.named_parameters()]
     return {name: parameter.grad for name, parameter in parameters} | dict(network.named_buffers())
 

@@ -227,7 +227,7 @@ def test_batch_matches_images_labels_and_teacher_embeddings(small_store, tmp_pat
         augmentation={"flip": True, "shift": 0, "contrast": 0, "brightness": 0},
     )
     sampler = sampling.create_sampler(settings.sampling, labels, 0)
-    faces = TrainingFaces(small_store, rows, labels, tmp_path / "teacher.npy")
+    faces = TrainingFaces(small_store, rows, labels, (tmp_path / "teacher.npy",))
     batches = BatchDataset(faces, sampler, settings, 0)
     store = FaceStore(small_store)
     for step in range(3):
@@ -235,7 +235,7 @@ def test_batch_matches_images_labels_and_teacher_embeddings(small_store, tmp_pat
         positions = sampler.batch(step)
         flipped = sampling.draw_augmentation(settings.augmentation, 12, 0, step).flipped
         assert batch.labels.tolist() == labels[positions].tolist()
-        assert batch.teacher[:, 0].tolist() == [teacher[rows[p], int(f), 0] for p, f in zip(positions, flipped)]
+        assert batch.teachers[0][:, 0].tolist() == [teacher[rows[p], int(f), 0] for p, f in zip(positions, flipped)]
         for image, position, flip in zip(batch.images, positions, flipped):
             original = store.image(rows[position])
             expected = original[:, ::-1] if flip else original

@@ -82,7 +82,7 @@ def test_memory_estimate_matches_what_a_step_keeps():
     """Computed by hand: a convolution keeps its input, ArcFace its logits, and the weights count three times."""
     network = nn.Sequential(nn.Conv2d(3, 8, 112, bias=False), nn.Flatten())
     criterion = registry.load("losses", "arcface")(LossContext(num_identities=1000, embedding_size=8))
-    batch = Batch(torch.zeros(64, 3, 112, 112, dtype=torch.uint8), torch.arange(64), None)
+    batch = Batch(torch.zeros(64, 3, 112, 112, dtype=torch.uint8), torch.arange(64))
     estimate = guards.estimated_memory(network, criterion, batch)
     parameters = 4 * (8 * 3 * 112 * 112 + 8 * 1000)
     images, logits = 64 * 3 * 112 * 112 * 4, 64 * 1000 * 4
@@ -176,7 +176,7 @@ settings = TrainingSettings.from_dict(training)
 context = engine.TrainContext(settings, ExecutionSettings(), 0, device, DistributedContext(), Path("unused"), "")
 state = engine.build_state(network, criterion, context)
 images = torch.zeros(48, 112, 112, 3, dtype=torch.uint8).permute(0, 3, 1, 2)
-batch = Batch(images, torch.arange(48) % 28, None)
+batch = Batch(images, torch.arange(48) % 28)
 estimate = guards.estimated_memory(network, criterion, batch)
 Path("/proc/self/clear_refs").write_text("5")
 before = resident("VmRSS")

@@ -2,12 +2,12 @@
 use rule template as calibrate with:
     input:
         training_set=training_set,
-        teacher_embeddings=first_stage_file("teacher", "embeddings.npy"),
+        teacher_embeddings=teacher_embeddings,
     output:
-        margins="<results>/calibration/{distance}.seed{seed}.json",
-        triplets="<results>/calibration/{distance}.seed{seed}.csv",
+        margins="<results>/calibration/{further}{distance}.seed{seed}.json",
+        triplets="<results>/calibration/{further}{distance}.seed{seed}.csv",
     pathvars:
-        name="calibrate/{distance}.seed{seed}",
+        name="calibrate/{further}{distance}.seed{seed}",
     params:
         script="calibrate.py",
         settings=study["calibration"],

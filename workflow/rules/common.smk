@@ -15,7 +15,8 @@ os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [str(ROOT / "src"), os
 from triplet_distillation import configuration, portable, provenance, registry
 
 try:
-    study = configuration.resolve(config, configuration.read_schema(ROOT / "workflow/schemas/config.schema.yaml"))
+    config = configuration.in_order_of(config, configuration.read_yaml(ROOT / "config.yaml"))
+    study = configuration.resolve(config, configuration.read_yaml(ROOT / "workflow/schemas/config.schema.yaml"))
 except configuration.ConfigurationError as error:
     raise WorkflowError(str(error))
 
@@ -33,7 +34,10 @@ PATHVARS = workflow.pathvars
 SEEDS = study["seeds"]
 METHODS = list(study["methods"])
 STUDENTS = [f"students/{method}" for method in METHODS]
-# Models from elsewhere; some come as networks, some as scores.
+FROM_SCRATCH = [
+    f"students/{name}" for name, method in study["methods"].items() if configuration.initial_of(method) == "random"
+]
+# Further models: some are trained here, some come as networks, some as scores.
 OTHERS = [f"models/{name}" for name in study["models"]]
 SCORED_ELSEWHERE = {f"models/{name}": model["scores"] for name, model in study["models"].items() if "scores" in model}
 MODELS = ["teacher", "student", *STUDENTS, *OTHERS]
@@ -58,7 +62,7 @@ NETWORKS = {role: study[role] for role in ("teacher", "student")} | {
 PRETRAINED = {
     role: path for role, model in NETWORKS.items() if (path := model["weights"] or NETWORK_FILES.get(model["network"]))
 }
-TRAINED = [role for role in ("teacher", "student") if role not in PRETRAINED]
+TRAINED = [role for role in NETWORKS if role not in PRETRAINED]
 NEVER_MATCHES = "(?!)"
 EXPORTED = study["export"]["method"] or METHODS[-1]
 TRAINING_STORE = f"<results>/faces/{study['training_data']['dataset']}/store.arrow"
@@ -66,7 +70,7 @@ DISTANCES = sorted(
     {
         configuration.method_distance(method)
         for method in study["methods"].values()
-        if "margins" in configuration.required_inputs(method)
+        if "margins" in configuration.required_inputs(method) and configuration.main_teacher(method) == "teacher"
     }
 )
 # Distillations with a control that takes their mean margin.
@@ -75,9 +79,8 @@ MATCHED = [
     for name, method in study["methods"].items()
     if configuration.is_control(method)
 ]
-USES_TEACHER = any(
-    "teacher_embeddings" in configuration.required_inputs(method) for method in study["methods"].values()
-)
+# Snapshots of the teacher before the end of its training, numbered from 0.
+SNAPSHOTS = range(study["teacher"]["snapshots"] if "teacher" in TRAINED else 0)
 BENCHMARKS_ON_TRAINING_DATA = [
     name for name, benchmark in study["benchmarks"].items() if benchmark["dataset"] == study["training_data"]["dataset"]
 ]
@@ -98,15 +101,19 @@ PACKED = list(study["datasets"]) if study["packs"]["held_out"] else [study["trai
 FIXED_MARGINS = {
     method.get("label", name): method["margin"]
     for name, method in study["methods"].items()
-    if "margin" in method and not configuration.is_control(method)
+    if method["loss"] == "triplet" and not configuration.is_control(method)
 }
 CLAIMS = [
     tuple(
         "student" if name is None else f"models/{name}" if name in study["models"] else f"students/{name}"
         for name in claim
     )
-    for claim in configuration.claims(study["methods"], study["models"])
+    for claim in configuration.claims(study)
 ]
+USES_CLASS_MEANS = any("class_means" in configuration.required_inputs(method) for method in study["methods"].values())
+STUDENT_HAS_CENTERS = "student" in TRAINED and "class_centers" in registry.attribute(
+    "losses", study["student"]["method"]["loss"], "provides"
+)
 # Jobs that measure time take all cores of this machine, so that nothing runs at the same time.
 ALL_CORES = workflow.resource_settings.cores or 1
 # Which kernels compute the results: with others, everything is computed again.
@@ -128,6 +135,8 @@ wildcard_constraints:
     seed=r"[0-9]+",
     round=r"[0-9]+",
     shard=r"[0-9]+",
+    snapshot=r"/snapshots/[0-9]+|",
+    further=r"(models/[A-Za-z0-9_.-]+/)?",
 
 
 def round_of(seed):
@@ -142,7 +151,7 @@ def first_stage_seed(role, seed):
     if role in SCORED_ELSEWHERE:
         every = study["models"][role.removeprefix("models/")]["runs"] == "all"
         return int(seed) if every else SEEDS[round_of(seed)]
-    return SEEDS[round_of(seed)] if study[role]["shared"] else int(seed)
+    return SEEDS[round_of(seed)] if NETWORKS[role]["shared"] else int(seed)
 
 
 def first_stage_seeds(role):
@@ -380,9 +389,10 @@ def training_code(network, method):
     return code("train.py", network_code(network), f"losses.{method['loss']}")
 
 
-def training_settings(network, method, training):
+def training_settings(name, network, method, training):
     """What a training run reads from the configuration, apart from paths and seed."""
     return {
+        "name": name,
         "study": study["study"],
         "network": study["networks"][network],
         "loss": method["loss"],
@@ -393,29 +403,63 @@ def training_settings(network, method, training):
 
 
 def role_settings(role):
-    entry = study[role]
-    return training_settings(entry["network"], entry["method"], entry["training"])
+    entry = NETWORKS[role]
+    return training_settings(role, entry["network"], entry["method"], entry["training"])
 
 
 def method_settings(name):
     method = ALL_METHODS[name]
-    training = {**study["second_stage"]["training"], **method["training"]}
-    return training_settings(study["student"]["network"], method, training)
+    return training_settings(name, study["student"]["network"], method, configuration.method_training(method, study))
+
+
+def model_name(teacher):
+    """The model that a method calls its teacher: the study's own, or a further model."""
+    return teacher if teacher == "teacher" else f"models/{teacher}"
+
+
+def teacher_embeddings(wildcards):
+    """Embeddings by the study's teacher, or by a further model."""
+    return first_stage_file(wildcards.further.rstrip("/") or "teacher", "embeddings.npy")(wildcards)
+
+
+def teacher_folders(method, seed):
+    """Where the embeddings are that a method learns from: those of its teachers, or of the teacher as it was trained."""
+    folders = []
+    for name in configuration.teachers_of(method):
+        model = model_name(name)
+        folder = f"<results>/{model}/seed{first_stage_seed(model, seed)}"
+        if "teacher_snapshots" in configuration.required_inputs(method):
+            folders += [f"{folder}/snapshots/{number}" for number in SNAPSHOTS]
+        folders.append(folder)
+    return folders
 
 
 def method_inputs(wildcards):
-    """What a method requires beyond the faces and the student's weights."""
+    """What a method requires beyond the faces."""
     method = ALL_METHODS[wildcards.method]
     required = configuration.required_inputs(method)
+    starts_from_student = configuration.initial_of(method) == "student"
     inputs = {}
-    if "teacher_embeddings" in required:
-        folder = f"<results>/teacher/seed{first_stage_seed('teacher', wildcards.seed)}"
-        inputs["teacher_weights"] = f"{folder}/weights.safetensors"
-        inputs["teacher_embeddings"] = f"{folder}/embeddings.npy"
-        inputs["teacher_sidecar"] = f"{folder}/embeddings.json"
+    if folders := teacher_folders(method, wildcards.seed):
+        inputs["teacher_weights"] = [f"{folder}/weights.safetensors" for folder in folders]
+        inputs["teacher_embeddings"] = [f"{folder}/embeddings.npy" for folder in folders]
+        inputs["teacher_sidecars"] = [f"{folder}/embeddings.json" for folder in folders]
+    teacher = model_name(configuration.main_teacher(method))
+    # What is made from another teacher than the study's own is in a folder of that model.
+    further = "" if teacher == "teacher" else f"{teacher}/"
+    class_means = f"<results>/class_means/{further}seed{wildcards.seed}.safetensors"
     if "margins" in required:
         distance = configuration.method_distance(method)
-        inputs["margins"] = f"<results>/calibration/{distance}.seed{{seed}}.json"
+        inputs["margins"] = f"<results>/calibration/{further}{distance}.seed{wildcards.seed}.json"
+    if "class_means" in required:
+        inputs["class_means"] = class_means
+    if "class_centers" in required:
+        trained = first_stage_file(teacher, "loss.safetensors")(wildcards)
+        inputs["class_centers"] = class_means if study["teacher"]["class_centers"] == "means" else trained
+    if "student_centers" in required and starts_from_student and STUDENT_HAS_CENTERS:
+        inputs["student_centers"] = first_stage_file("student", "loss.safetensors")(wildcards)
+    if starts_from_student:
+        inputs["initial"] = first_stage_file("student", "weights.safetensors")(wildcards)
     if configuration.is_control(method):
         distilled = configuration.matched_method(wildcards.method, study["methods"])
         inputs["matched_margin"] = f"<results>/calibration/matched/{distilled}.seed{{seed}}.json"
@@ -423,9 +467,9 @@ def method_inputs(wildcards):
 
 
 def margin_inputs(wildcards):
-    """What sets the margins of a distillation."""
+    """What sets the margins of a distillation, before any student is trained."""
     inputs = method_inputs(wildcards)
-    return {name: inputs[name] for name in ("teacher_embeddings", "margins")}
+    return {name: path for name, path in inputs.items() if name not in ("initial", "student_centers")}
 
 
 def published_hashes():
@@ -441,3 +485,46 @@ def published_hashes():
 
 def caption(name):
     return str(ROOT / "report" / f"{name}.rst")
+
+
+# All embeddings that any method learns from.
+TEACHER_EMBEDDINGS = list(
+    dict.fromkeys(
+        f"{folder}/embeddings.npy"
+        for method in ALL_METHODS.values()
+        for seed in SEEDS
+        for folder in teacher_folders(method, seed)
+    )
+)
+
+
+def images_trained_on(training):
+    """Passes of images through the network in one training."""
+    return training["iterations"] * configuration.batch_size(training)
+
+
+def method_entry(name):
+    """What the table of methods says about a method; see the library's MethodEntry."""
+    method = study["methods"][name]
+    from_student = configuration.initial_of(method) == "student" and "student" in TRAINED
+    return {
+        "loss": method["loss"],
+        "family": configuration.INITIAL[configuration.initial_of(method)],
+        "images": images_trained_on(configuration.method_training(method, study)),
+        "images_before": images_trained_on(study["student"]["training"]) if from_student else 0,
+        "embeddings": len(teacher_folders(method, SEEDS[0])),
+        "settings": configuration.loss_settings(method) | method["training"],
+        "tuned": method.get("tuned"),
+    }
+
+
+METHOD_ENTRIES = {f"students/{name}": method_entry(name) for name in METHODS}
+# Timings of all trainings of students, by model.
+TRAINING_TIMINGS = {
+    **(
+        {"student": [f"<results>/timings/train/student.seed{seed}.tsv" for seed in first_stage_seeds("student")]}
+        if "student" in TRAINED
+        else {}
+    ),
+    **{f"students/{name}": [f"<results>/timings/distill/{name}.seed{seed}.tsv" for seed in SEEDS] for name in METHODS},
+}

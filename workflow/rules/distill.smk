@@ -1,13 +1,13 @@
-# Second stage: continue training the ArcFace student with one method.
+# Second stage: train the student with one method, from its first-stage weights or from scratch.
 use rule train as distill with:
     input:
         unpack(method_inputs),
         store=TRAINING_STORE,
         training_set=training_set,
-        initial=first_stage_file("student", "weights.safetensors"),
     output:
         weights="<results>/students/{method}/seed{seed}/weights.safetensors",
         history="<results>/students/{method}/seed{seed}/history.parquet",
+        loss_state="<results>/students/{method}/seed{seed}/loss.safetensors",
     pathvars:
         name="distill/{method}.seed{seed}",
     params:

@@ -1,13 +1,15 @@
-# Embed every face and its flipped copy with the teacher, once.
+# Embed every face and its flipped copy with a teacher, or a snapshot of it, once.
 use rule template as embed with:
     input:
-        weights="<results>/teacher/seed{seed}/weights.safetensors",
+        weights="<results>/{teacher}/seed{seed}{snapshot}/weights.safetensors",
         store=TRAINING_STORE,
     output:
-        embeddings="<results>/teacher/seed{seed}/embeddings.npy",
-        sidecar="<results>/teacher/seed{seed}/embeddings.json",
+        embeddings="<results>/{teacher}/seed{seed}{snapshot}/embeddings.npy",
+        sidecar="<results>/{teacher}/seed{seed}{snapshot}/embeddings.json",
     pathvars:
-        name="embed/seed{seed}",
+        name="embed/{teacher}.seed{seed}{snapshot}",
+    wildcard_constraints:
+        teacher="|".join(["teacher", *OTHERS]),
     threads: study["execution"]["threads"]
     resources:
         mem_mb=5000,
@@ -16,4 +18,18 @@ use rule template as embed with:
     params:
         script="embed.py",
         execution=INFERENCE,
-        code=lambda wildcards: code("embed.py", network_code(study["teacher"]["network"])),
+        code=lambda wildcards: code("embed.py", network_code(network_of(wildcards.teacher))),
+
+
+# Average the teacher's embeddings of every identity that is trained on.
+use rule template as average_embeddings with:
+    input:
+        training_set=training_set,
+        teacher_embeddings=teacher_embeddings,
+    output:
+        "<results>/class_means/{further}seed{seed}.safetensors",
+    pathvars:
+        name="average_embeddings/{further}seed{seed}",
+    params:
+        script="average_embeddings.py",
+        code=lambda wildcards: code("average_embeddings.py"),

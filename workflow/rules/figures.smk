@@ -40,6 +40,26 @@ use rule template as plot_training_curves with:
         code=lambda wildcards: code("plot_training_curves.py"),
 
 
+# How similar the teacher finds images of one identity, and images and their mean.
+use rule template as plot_center_similarities with:
+    input:
+        training_set=TRAINING_SETS[0],
+        teacher_embeddings=f"<results>/teacher/seed{first_stage_seed('teacher', SEEDS[0])}/embeddings.npy",
+        class_means=f"<results>/class_means/seed{SEEDS[0]}.safetensors",
+    output:
+        report(
+            "<results>/figures/center_similarities.svg",
+            caption=caption("center_similarities"),
+            category="2 Training",
+            labels={"item": "Images and class means", "kind": "figure"},
+        ),
+    pathvars:
+        name="plot_center_similarities",
+    params:
+        script="plot_center_similarities.py",
+        code=lambda wildcards: code("plot_center_similarities.py"),
+
+
 # The sampled triplets' d, the margins, and the line F(d).
 use rule template as plot_calibration with:
     input:
@@ -142,6 +162,7 @@ use rule plot_roc as plot_accuracy_against_flops with:
 FIGURES = [
     rules.plot_faces.output,
     rules.plot_training_curves.output,
+    *([rules.plot_center_similarities.output] if USES_CLASS_MEANS else []),
     # If no method requires margins, there is nothing to calibrate.
     *([rules.plot_calibration.output, rules.plot_triplets.output] if DISTANCES else []),
     rules.plot_roc.output,

@@ -20,6 +20,8 @@ use rule template as make_report with:
             rules.make_verification_table.output.html,
             rules.make_table1.output.html,
             rules.make_table2.output.html,
+            rules.make_methods_table.output.html,
+            rules.make_methods_table.output.figure,
             *([rules.make_ablation_table.output.html] if VARIANTS else []),
         ],
         config="<results>/config.yaml",

@@ -6,13 +6,11 @@ use rule template as hash_study with:
         split=[*TRAINING_SETS, *dict.fromkeys(TESTED_IN_ROUND.values())],
         train=[
             f"<results>/{role}/seed{seed}/{file}"
-            for role in ("teacher", "student")
+            for role in NETWORKS
             for seed in first_stage_seeds(role)
             for file in (["history.parquet"] if role in TRAINED else []) + ["weights.safetensors"]
         ],
-        embed=expand(
-            "<results>/teacher/seed{seed}/embeddings.npy", seed=first_stage_seeds("teacher") if USES_TEACHER else []
-        ),
+        embed=TEACHER_EMBEDDINGS,
         calibrate=[
             *expand("<results>/calibration/{distance}.seed{seed}.json", distance=DISTANCES, seed=SEEDS),
             *expand("<results>/calibration/matched/{method}.seed{seed}.json", method=MATCHED, seed=SEEDS),

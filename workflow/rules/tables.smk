@@ -85,11 +85,45 @@ use rule template as make_findings with:
         script="make_findings.py",
         claims=CLAIMS,
         students=STUDENTS,
+        from_scratch=FROM_SCRATCH,
         held_out=HELD_OUT_FROM_TRAINING,
         imported=[model for model in MODELS if model in PRETRAINED or model in SCORED_ELSEWHERE],
         distances=DISTANCES,
         context=REPORT_CONTEXT,
         code=lambda wildcards: code("make_findings.py"),
+
+
+# Every method with its accuracy, cost and settings, by where it starts.
+use rule template as make_methods_table with:
+    input:
+        scores=evaluations("scores.parquet"),
+        training_sets=TRAINING_SETS,
+        store=TRAINING_STORE,
+        comparisons=rules.make_findings.output.csv,
+        timings=[path for paths in TRAINING_TIMINGS.values() for path in paths],
+    output:
+        csv="<results>/tables/methods.csv",
+        html=report(
+            "<results>/tables/methods.html",
+            caption=caption("methods"),
+            category="5 Tables of the paper",
+            labels={"item": "Methods compared", "kind": "table"},
+        ),
+        figure=report(
+            "<results>/figures/accuracy_against_training.svg",
+            caption=caption("accuracy_against_training"),
+            category="5 Tables of the paper",
+            labels={"item": "Accuracy against training cost", "kind": "figure"},
+        ),
+    pathvars:
+        name="make_methods_table",
+    params:
+        script="make_methods_table.py",
+        methods=METHOD_ENTRIES,
+        timed={model: len(paths) for model, paths in TRAINING_TIMINGS.items()},
+        reference=f"students/{configuration.reference_method(study)}",
+        context=REPORT_CONTEXT,
+        code=lambda wildcards: code("make_methods_table.py"),
 
 
 # What one other setting of a method changes.

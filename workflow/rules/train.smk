@@ -1,4 +1,4 @@
-# First stage: train the teacher or the student from scratch.
+# First stage: train the teacher, the student or a further model from scratch.
 use rule template as train with:
     input:
         store=TRAINING_STORE,
@@ -6,10 +6,11 @@ use rule template as train with:
     output:
         weights="<results>/{role}/seed{seed}/weights.safetensors",
         history="<results>/{role}/seed{seed}/history.parquet",
+        loss_state="<results>/{role}/seed{seed}/loss.safetensors",
     pathvars:
         name="train/{role}.seed{seed}",
     wildcard_constraints:
-        role="|".join(TRAINED) or NEVER_MATCHES,
+        role="|".join(role for role in TRAINED if role != "teacher" or not SNAPSHOTS) or NEVER_MATCHES,
     threads: TRAINING_THREADS
     resources:
         mem_mb=5000,
@@ -18,7 +19,23 @@ use rule template as train with:
     params:
         script="train.py",
         settings=lambda wildcards: role_settings(wildcards.role),
-        code=lambda wildcards: training_code(study[wildcards.role]["network"], study[wildcards.role]["method"]),
+        code=lambda wildcards: training_code(NETWORKS[wildcards.role]["network"], NETWORKS[wildcards.role]["method"]),
+
+
+# First stage: train the teacher, and also save it as it was at equal shares of its training.
+if SNAPSHOTS:
+
+    use rule train as train_with_snapshots with:
+        output:
+            weights="<results>/teacher/seed{seed}/weights.safetensors",
+            history="<results>/teacher/seed{seed}/history.parquet",
+            loss_state="<results>/teacher/seed{seed}/loss.safetensors",
+            snapshots=[f"<results>/teacher/seed{{seed}}/snapshots/{number}/weights.safetensors" for number in SNAPSHOTS],
+        pathvars:
+            name="train/teacher.seed{seed}",
+        params:
+            settings=role_settings("teacher"),
+            code=lambda wildcards: training_code(study["teacher"]["network"], study["teacher"]["method"]),
 
 
 # First stage: import a model's weights from a file.

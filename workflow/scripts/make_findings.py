@@ -1,6 +1,6 @@
 from triplet_distillation.logs import logged_to
 from triplet_distillation.reporting.context import ReportContext, group
-from triplet_distillation.reporting.findings import FindingsFiles, TrainingFiles, write_findings
+from triplet_distillation.reporting.findings import FindingsFiles, TrainingFacts, write_findings
 from triplet_distillation.reporting.protocols import describe_protocols, describe_split
 from triplet_distillation.reporting.runs import Evaluations
 
@@ -11,9 +11,10 @@ with logged_to(snakemake.log[0]):
     write_findings(
         evaluations=evaluations,
         claims=names.claims,
-        training=TrainingFiles(
+        training=TrainingFacts(
             histories=group(snakemake.input.histories, dict.fromkeys(names.students, runs)),
             margins=group(snakemake.input.margins, dict.fromkeys(names.distances, runs)),
+            from_scratch=names.from_scratch,
         ),
         protocols=[
             *describe_split(context, names.held_out, names.imported),

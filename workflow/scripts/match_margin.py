@@ -1,5 +1,5 @@
 from triplet_distillation.logs import logged_to
-from triplet_distillation.settings import DistillationMargins, TrainingSettings
+from triplet_distillation.settings import DistillationMargins, MethodFiles, TrainingSettings
 from triplet_distillation.training.matched_margin import write_matched_margin
 
 with logged_to(snakemake.log[0]):
@@ -11,7 +11,6 @@ with logged_to(snakemake.log[0]):
         seed=int(snakemake.wildcards.seed),
         store=files.store,
         training_set=files.training_set,
-        teacher_embeddings=files.teacher_embeddings,
-        margins=files.margins,
+        required=MethodFiles.from_inputs(files),
     )
     write_matched_margin(distillation, snakemake.output[0])

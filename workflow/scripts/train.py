@@ -1,22 +1,22 @@
+import dataclasses
+
 from triplet_distillation.logs import logged_to
-from triplet_distillation.settings import TrainingJob
+from triplet_distillation.settings import MethodFiles, TrainingJob
 from triplet_distillation.training.job import train_model
 
 with logged_to(snakemake.log[0]):
-    files = snakemake.input
-    teacher = {key: files.get(f"teacher_{key}") for key in ("weights", "embeddings", "sidecar")}
+    files, outputs = snakemake.input, snakemake.output
     job = {
         **snakemake.params.settings,
-        "name": snakemake.wildcards.get("role") or snakemake.wildcards.method,
         "seed": int(snakemake.wildcards.seed),
         "code": snakemake.params.code,
         "store": files.store,
         "training_set": files.training_set,
-        "weights": snakemake.output.weights,
-        "history": snakemake.output.history,
+        "weights": outputs.weights,
+        "history": outputs.history,
+        "loss_state": outputs.loss_state,
+        "snapshots": outputs.get("snapshots", []),
         "initial": files.get("initial"),
-        "teacher": teacher if teacher["embeddings"] else None,
-        "margins": files.get("margins"),
-        "matched_margin": files.get("matched_margin"),
+        "required": dataclasses.asdict(MethodFiles.from_inputs(files)),
     }
     train_model(TrainingJob.from_dict(job))

@@ -1,17 +1,16 @@
-"""ArcFace: additive angular margin softmax (Deng et al. 2019), the paper's first stage."""
-
-import math
+"""ArcFace: additive angular margin softmax, the paper's first stage."""
 
 import torch
-from torch import nn
 from torch.nn import functional
 
 from triplet_distillation.losses import Loss, LossContext
-from triplet_distillation.losses.functions import square_root
+from triplet_distillation.losses.softmax import add_angular_margin, cosines, initial_centers, label_accuracy
 
 
 class ArcFaceLoss(Loss):
     """−log( e^{s·cos(θ_y + m)} / (e^{s·cos(θ_y + m)} + Σ_{j≠y} e^{s·cos θ_j}) ), mean over the batch.
+
+    Source: Deng et al., "ArcFace: Additive Angular Margin Loss for Deep Face Recognition", CVPR 2019.
 
     Args:
         scale: s.
@@ -26,29 +25,25 @@ class ArcFaceLoss(Loss):
     The class centers [num_identities, embedding_size] are trained with the network.
     """
 
-    requires = ()
+    title = "ArcFace"
+    requires = ("student_centers",)
+    provides = ("class_centers",)
 
     def __init__(self, context: LossContext, *, scale: float = 64.0, margin: float = 0.5, sample_rate: float = 1.0):
         super().__init__()
         if not 0 < sample_rate <= 1:
             raise ValueError(f"arcface: sample_rate is {sample_rate}, but must be above 0 and at most 1")
         self.scale, self.margin, self.sample_rate = scale, margin, sample_rate
-        self.class_centers = nn.Parameter(torch.empty(context.num_identities, context.embedding_size))
-        nn.init.normal_(self.class_centers, 0, 0.01)
+        self.class_centers = initial_centers(context)
 
-    def forward(self, embeddings, labels, teacher, generator):
-        centers: torch.Tensor = self.class_centers
+    def forward(self, embeddings, step):
+        centers, labels = self.class_centers, step.labels
         if self.sample_rate < 1:
-            classes = self._sample_classes(labels, generator)
+            classes = self._sample_classes(labels, step.generator)
             centers, labels = functional.embedding(classes, centers), torch.searchsorted(classes, labels)
-        cosine = functional.normalize(embeddings) @ functional.normalize(centers).T
-        target = cosine.gather(1, labels[:, None])
-        sine = square_root((1 - target.square()).clamp_min(1e-9))
-        with_margin = target * math.cos(self.margin) - sine * math.sin(self.margin)
-        logits = self.scale * cosine.scatter(1, labels[:, None], with_margin)
-        with torch.no_grad():
-            accuracy = (cosine.argmax(dim=1) == labels).float().mean()
-        return functional.cross_entropy(logits, labels), {"accuracy": accuracy}
+        cosine = cosines(embeddings, centers)
+        loss = functional.cross_entropy(self.scale * add_angular_margin(cosine, labels, self.margin), labels)
+        return loss, {"accuracy": label_accuracy(cosine, labels)}
 
     def _sample_classes(self, labels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """The batch's classes and a random sample of the others, sorted; ``sample_rate`` of all classes."""

@@ -1,4 +1,4 @@
-"""Triplet loss with one fixed margin (Schroff et al. 2015), the paper's baseline (Eq. 1)."""
+"""Triplet loss with one fixed margin, the paper's baseline (Eq. 1)."""
 
 from typing import Literal
 
@@ -9,6 +9,9 @@ from triplet_distillation.losses.triplets import Mining, all_triplets, triplet_m
 
 class TripletMarginLoss(Loss):
     """mean max(D(a,p) − D(a,n) + m, 0) over the batch's triplets.
+
+    Source: Schroff et al., "FaceNet: A Unified Embedding for Face Recognition and Clustering", CVPR 2015; Eq. 1 of the
+    paper.
 
     Args:
         margin: m; ``matched`` takes the mean margin of a distillation, so that a comparison with it
@@ -21,7 +24,7 @@ class TripletMarginLoss(Loss):
         ValueError: the margin is ``matched``, but the context has none.
     """
 
-    requires = ()
+    title = "triplets"
 
     def __init__(
         self,
@@ -39,7 +42,7 @@ class TripletMarginLoss(Loss):
             margin = context.matched_margin
         self.margin, self.distance, self.mining = margin, distance, Mining(mining, num_triplets)
 
-    def forward(self, embeddings, labels, teacher, generator):
+    def forward(self, embeddings, step):
         distances = pairwise_distances(embeddings, self.distance)
-        loss, log = triplet_margin_loss(all_triplets(labels), distances, self.margin, self.mining, generator)
+        loss, log = triplet_margin_loss(all_triplets(step.labels), distances, self.margin, self.mining, step.generator)
         return loss, {**log, "margin": self.margin}

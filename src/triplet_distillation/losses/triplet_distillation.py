@@ -47,6 +47,8 @@ class Margins(NamedTuple):
 class TripletDistillationLoss(Loss):
     """mean max(D(a,p) − D(a,n) + F(d), 0); the gradient flows through D only (Eq. 2).
 
+    Source: Feng et al., "Triplet Distillation for Deep Face Recognition", arXiv 1905.04457.
+
     Args:
         distance: D and T, a key of :data:`.distances.DISTANCES`.
         mining: which triplets enter the loss, a key of :data:`.triplets.MINERS`.
@@ -60,6 +62,7 @@ class TripletDistillationLoss(Loss):
         ValueError: the context has no margins, or m_min is above m_max.
     """
 
+    title = "triplet distillation"
     requires = ("teacher_embeddings", "margins")
 
     def __init__(
@@ -86,15 +89,15 @@ class TripletDistillationLoss(Loss):
         self.margins = Margins(smallest, largest, shape, context.largest_gap if d_max == "training_set" else None)
         self.distance, self.mining = distance, Mining(mining, num_triplets)
 
-    def teacher_margins(self, labels, teacher):
-        triplets = all_triplets(labels)
-        return self.margins.of(triplets, teacher, self.distance)[triplets.valid]
+    def teacher_margins(self, step):
+        triplets = all_triplets(step.labels)
+        return self.margins.of(triplets, step.teacher, self.distance)[triplets.valid]
 
-    def forward(self, embeddings, labels, teacher, generator):
-        triplets = all_triplets(labels)
+    def forward(self, embeddings, step):
+        triplets = all_triplets(step.labels)
         with torch.no_grad():
-            teacher_margins = self.margins.of(triplets, teacher, self.distance)
+            teacher_margins = self.margins.of(triplets, step.teacher, self.distance)
         distances = pairwise_distances(embeddings, self.distance)
-        loss, log = triplet_margin_loss(triplets, distances, teacher_margins, self.mining, generator)
+        loss, log = triplet_margin_loss(triplets, distances, teacher_margins, self.mining, step.generator)
         mean_margin = teacher_margins[triplets.valid].mean() if triplets.valid.any() else 0.0
         return loss, {**log, "margin": mean_margin}

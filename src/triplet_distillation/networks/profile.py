@@ -25,8 +25,9 @@ class ElementwiseCounter(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         output = func(*args, **(kwargs or {}))
-        first = output[0] if isinstance(output, tuple) else output
-        self.operations += PER_ELEMENT.get(func.overloadpacket.__name__, 0) * first.numel()
+        if per_element := PER_ELEMENT.get(func.overloadpacket.__name__):
+            first = output[0] if isinstance(output, tuple) else output
+            self.operations += per_element * first.numel()
         return output
 
 

@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+from safetensors.numpy import load_file
 
 from triplet_distillation.evaluation import significance
 from triplet_distillation.faces.store import FaceStore
@@ -24,7 +25,7 @@ ROC_POINTS = 60
 def plot_training_curves(
     first_stage: dict[str, list[str]], second_stage: dict[str, list[str]], context: ReportContext, output: str
 ) -> None:
-    """Loss of every model over its steps; for the second stage, also the fraction of active triplets.
+    """Loss of every model over its steps, and below it what else the methods log, a panel each.
 
     Args:
         first_stage, second_stage: model to the paths of its histories, one per seed (the
@@ -32,36 +33,89 @@ def plot_training_curves(
         context: display names.
         output: path of the picture.
     """
-    first_stage, second_stage = (
-        {context.labels[model]: paths for model, paths in stage.items()} for stage in (first_stage, second_stage)
+    first, second = (
+        {context.labels[model]: [read_table(path) for path in paths] for model, paths in stage.items()}
+        for stage in (first_stage, second_stage)
     )
-    figure, axes = plt.subplots(1, 3, figsize=(12, 4.4))
-    _curves(axes[0], first_stage, "loss", "First stage: ArcFace")
-    axes[0].set_yscale("symlog", linthresh=1)
-    axes[0].set_ylabel("loss (linear below 1, logarithmic above)")
-    _curves(axes[1], second_stage, "loss", "Second stage: loss")
-    axes[1].set_ylabel("loss")
-    _curves(axes[2], second_stage, "active", "Second stage: active triplets", PERCENT)
-    axes[2].set_ylabel("triplets that violate their margin, %")
-    for axis in axes:
-        axis.set_ylim(bottom=0)
+    logged = dict.fromkeys(name for runs in second.values() for name in runs[0].columns if name not in ALWAYS_LOGGED)
+    figure, axes = _panels(2 + len(logged), 5, 3.6)
+    _curves(axes[0], first, "loss", "First stage: loss")
+    _curves(axes[1], second, "loss", "Second stage: loss")
+    for axis in axes[:2]:
+        axis.set_ylabel("loss (linear below 1)")
+        axis.set_yscale("symlog", linthresh=1)
+    for axis, name in zip(axes[2:], logged):
+        _curves(axis, second, name, f"Second stage: {LOGGED_NAMES.get(name, name.replace('_', ' '))}")
+    for axis in axes[: 2 + len(logged)]:
+        axis.set_ylim(bottom=min(0, axis.get_ylim()[0]))
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes[0].legend(loc="upper right")
+    axes[0].legend(loc="upper right", fontsize=9)
     handles, names = axes[1].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower right", ncol=len(names), title="second stage")
+    figure.legend(handles, names, loc="outside lower center", ncol=min(5, len(names)), title="second stage", fontsize=8)
     style.save(figure, output)
 
 
-def _curves(axis: Axes, histories: dict[str, list[str]], column: str, title: str, factor: float = 1) -> None:
-    for index, (label, paths) in enumerate(histories.items()):
-        for order, path in enumerate(paths):
-            history = read_table(path)
+ALWAYS_LOGGED = {"step", "loss", "learning_rate", "mean_cosine"}
+LOGGED_NAMES = {
+    "active": "active triplets, fraction",
+    "margin": "mean margin",
+    "accuracy": "accuracy on the batch",
+    "alpha": "α = cos(f, t)",
+    "alpha_weighted": "α′ = α · cos(w, t)",
+}
+"""What methods log, in words, where its own name says too little."""
+
+
+def _curves(axis: Axes, histories: dict[str, list[pd.DataFrame]], column: str, title: str) -> None:
+    for index, (label, runs) in enumerate(histories.items()):
+        for order, history in enumerate(runs):
             if column in history:
                 look = style.line_style(index)
                 if order:
                     look |= {"linewidth": 0.6, "alpha": 0.6}
-                axis.plot(history.step + 1, factor * history[column], label=label if order == 0 else None, **look)
+                axis.plot(history.step + 1, history[column], label=label if order == 0 else None, **look)
     axis.set(title=title, xlabel="step")
+
+
+def plot_center_similarities(
+    training_set: str, teacher_embeddings: str, class_means: str, output: str, num_pairs: int = 100_000
+) -> None:
+    """The teacher's cosines between images of one identity, and between images and the mean of their identity.
+
+    Args:
+        training_set: path of the table ``row, label``.
+        teacher_embeddings: path of [faces in store, 2, D].
+        class_means: path of the normalized means [identities, D].
+        output: path of the picture.
+        num_pairs: at most that many pairs of images, evenly spread over all.
+    """
+    faces = read_table(training_set)
+    embeddings, means = np.load(teacher_embeddings, mmap_mode="r"), load_file(class_means)["class_centers"]
+    order = np.argsort(faces.label.to_numpy(), kind="stable")
+    rows, labels = faces.row.to_numpy()[order], faces.label.to_numpy()[order]
+    chosen = np.unique(np.linspace(0, len(rows) - 1, num_pairs).round().astype(int))
+    vectors = embeddings[rows[chosen], 0]
+    # The next image of the same identity, or its first one after the last: every image is in two pairs.
+    first = np.searchsorted(labels, labels[chosen])
+    count = np.searchsorted(labels, labels[chosen], side="right") - first
+    partner = first + (chosen - first + 1) % count
+    pairs = (vectors * embeddings[rows[partner], 0]).sum(axis=1)[count > 1]
+    centers = (vectors * means[labels[chosen]]).sum(axis=1)
+    figure, axis = plt.subplots(figsize=(6.5, 4))
+    bins = np.linspace(min(pairs.min(initial=0), centers.min(), 0), 1, 60).tolist()
+    for found, color, name, hatch in (
+        (pairs, style.IMPOSTOR, "image and another image of the identity", "///"),
+        (centers, style.GENUINE, "image and the mean of its identity", ""),
+    ):
+        label = f"{name}: mean {found.mean():.3f}" if len(found) else name
+        axis.hist(
+            found, bins, density=True, color=color, alpha=0.5, hatch=hatch, edgecolor=color, linewidth=0.3, label=label
+        )
+    axis.set(
+        title="The teacher's similarities on the training set", xlabel="cosine", ylabel="density", xlim=(bins[0], 1)
+    )
+    axis.legend(loc="upper left")
+    style.save(figure, output)
 
 
 def plot_roc(evaluations: Evaluations, output: str) -> None:
@@ -83,8 +137,17 @@ def plot_roc(evaluations: Evaluations, output: str) -> None:
         axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.xaxis.set_major_formatter(style.plain_number)
         axis.xaxis.set_minor_locator(NullLocator())
-        axis.legend(loc="lower right")
+        _legend(axis)
     style.save(figure, output)
+
+
+def _legend(axis: Axes, fits: int = 10) -> None:
+    """A legend in the panel, at its lower right, or below it if there are more entries than fit."""
+    count = len(axis.get_legend_handles_labels()[1])
+    if count <= fits:
+        axis.legend(loc="lower right")
+    else:
+        axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncol=2, fontsize=8)
 
 
 def _resolved_rates(evaluations: Evaluations, benchmark: str) -> np.ndarray:

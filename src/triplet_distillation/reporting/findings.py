@@ -17,15 +17,23 @@ MIN_ACTIVE_PERCENT = 1
 """Mean fraction of active triplets, in percent, below which a second stage has nothing to learn."""
 
 
+MAX_LOSS = 3
+"""Percentage points that a second stage may lose before the page warns."""
 ENOUGH_RUNS = 5
 """With fewer, the page says what a family of claims risks."""
 
 
-class TrainingFiles(NamedTuple):
-    """Paths, one per run: ``histories`` of every method, ``margins`` (the calibration) of every distance."""
+LISTED_METHODS = 8
+"""With more, the page does not list the change of every method: the table of methods does."""
+
+
+class TrainingFacts(NamedTuple):
+    """Paths, one per run: ``histories`` of every method, ``margins`` (the calibration) of every distance; and the
+    methods (models) that train ``from_scratch``."""
 
     histories: dict[str, list[str]]
     margins: dict[str, list[str]]
+    from_scratch: list[str]
 
 
 class MeanMetrics(NamedTuple):
@@ -105,7 +113,7 @@ class FindingsFiles(NamedTuple):
 def write_findings(
     evaluations: Evaluations,
     claims: list[tuple[str, str]],
-    training: TrainingFiles,
+    training: TrainingFacts,
     protocols: list[str],
     outputs: FindingsFiles,
 ) -> None:
@@ -114,7 +122,7 @@ def write_findings(
     Args:
         evaluations: of every model.
         claims: pairs of models (A, B); the first ones open the page.
-        training: what the runs logged.
+        training: what the runs logged, and where methods start.
         protocols: what the numbers are about, in words.
         outputs: paths.
     """
@@ -126,7 +134,9 @@ def write_findings(
         means = {model: _mean_metrics(evaluations, model, benchmark) for model in context.runs}
         metric = context.metric(benchmark)
         sentences += _about_teacher(label, metric, means["teacher"], means["student"])
-        sentences += _about_methods(label, metric, means, context.labels)
+        students = {model: found for model, found in means.items() if model.startswith(METHOD_PREFIX)}
+        changes = {model: PERCENT * (found.own - means["student"].own) for model, found in students.items()}
+        sentences += _about_methods(label, metric, changes, training.from_scratch, context.labels)
     sentences += _about_margins(training.margins) + _about_training(training.histories, context.labels)
     write_text(
         outputs.html,
@@ -229,19 +239,32 @@ def _with_article(metric: str) -> str:
     return f"an {metric}" if metric == "accuracy" else f"a {metric}"
 
 
-def _about_methods(label: str, metric: str, means: dict[str, MeanMetrics], labels: dict[str, str]) -> list[str]:
-    changes = {
-        labels[model].removeprefix("+ "): PERCENT * (found.own - means["student"].own)
-        for model, found in means.items()
-        if model.startswith(METHOD_PREFIX)
-    }
-    worst_name = min(changes, key=changes.__getitem__)
-    listed = "; ".join(f"{name}: {pages.signed(change)}" for name, change in changes.items())
-    sentences = [f"Change in {metric} from the second stage on {label}, in percentage points: {listed}."]
-    if (loss := -changes[worst_name]) > 3:
+def _about_methods(
+    label: str, metric: str, changes: dict[str, float], from_scratch: list[str], labels: dict[str, str]
+) -> list[str]:
+    """How far methods end from the student of the first stage, and which end below it."""
+    named = {model: f"{labels[model].removeprefix('+ ')}: {pages.signed(change)}" for model, change in changes.items()}
+    sentences = []
+    if len(changes) <= LISTED_METHODS:
+        listed = "; ".join(named.values())
+        sentences.append(f"Change in {metric} from the student on {label}, in percentage points: {listed}.")
+    below = [model for model in changes if changes[model] < 0]
+    started = [named[model] for model in below if model not in from_scratch]
+    scratch = [named[model] for model in below if model in from_scratch]
+    if started:
+        sentences.append(f"End below the student that they start from on {label}: {'; '.join(started)}.")
+    if scratch:
         sentences.append(
-            f"Warning: {worst_name} lost {loss:.2f} percentage points on {label}: lower its learning_rate."
+            f"Trained from scratch, and below the student of the first stage on {label}: {'; '.join(scratch)}."
         )
+    if not below:
+        sentences.append(f"No method ends below the student of the first stage on {label}.")
+    sentences += [
+        f"Warning: {labels[model].removeprefix('+ ')} lost {-changes[model]:.2f} percentage points on {label}: lower "
+        "its learning_rate."
+        for model in below
+        if model not in from_scratch and changes[model] < -MAX_LOSS
+    ]
     return sentences
 
 

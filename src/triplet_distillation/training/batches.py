@@ -16,22 +16,25 @@ class TrainingFaces(NamedTuple):
     """What batches are made from.
 
     ``store``: path of the face store; ``rows`` [N]: the training set's rows in it; ``labels``
-    [N]: 0 … identities − 1; ``teacher``: path of the teacher's embeddings [faces in store, 2, D], or None.
+    [N]: 0 … identities − 1; ``teachers``: paths of the embeddings [faces in store, 2, D] of every teacher;
+    ``in_turn``: whether the teachers follow each other during training (snapshots of one teacher), so that every batch
+    has those of one.
     """
 
     store: str
     rows: np.ndarray
     labels: np.ndarray
-    teacher: str | None = None
+    teachers: tuple[str, ...] = ()
+    in_turn: bool = False
 
 
 class Batch(NamedTuple):
     """``images`` uint8 RGB [this rank's slice of B, 3, 112, 112]; for the global batch, ``labels`` [B] int64 and
-    ``teacher`` [B, D] float32 or None."""
+    the embeddings [B, D] float32 of all ``teachers``."""
 
     images: torch.Tensor
     labels: torch.Tensor
-    teacher: torch.Tensor | None
+    teachers: tuple[torch.Tensor, ...] = ()
 
 
 class BatchDataset(Dataset):
@@ -56,7 +59,7 @@ class BatchDataset(Dataset):
         self.faces, self.sampler, self.settings, self.seed = faces, sampler, settings, seed
         self.rank_slice = rank_slice
         self.store = FaceStore(faces.store)
-        self.teacher = None if faces.teacher is None else np.load(faces.teacher, mmap_mode="r")
+        self.teachers = [np.load(path, mmap_mode="r") for path in faces.teachers]
 
     def __len__(self) -> int:
         return self.settings.iterations
@@ -67,22 +70,23 @@ class BatchDataset(Dataset):
         changes = self._changes(index, len(rows))
         local = zip(rows[self.rank_slice], *(each[self.rank_slice] for each in changes))
         images = np.stack([augment(self.store.image(row), *each) for row, *each in local])
-        labels, teacher = self._labels_and_teacher(positions, changes)
-        return Batch(torch.from_numpy(images).permute(0, 3, 1, 2), labels, teacher)  # channels-last, as decoded
+        labels, teachers = self._labels_and_teachers(index, positions, changes)
+        return Batch(torch.from_numpy(images).permute(0, 3, 1, 2), labels, teachers)  # channels-last, as decoded
 
-    def without_images(self, index: int) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """``labels`` and ``teacher`` of a step's :class:`Batch`; no image is decoded."""
+    def without_images(self, index: int) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+        """``labels`` and ``teachers`` of a step's :class:`Batch`; no image is decoded."""
         positions = self.sampler.batch(index)
-        return self._labels_and_teacher(positions, self._changes(index, len(positions)))
+        return self._labels_and_teachers(index, positions, self._changes(index, len(positions)))
 
-    def _labels_and_teacher(
-        self, positions: np.ndarray, changes: sampling.Augmentation
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def _labels_and_teachers(
+        self, index: int, positions: np.ndarray, changes: sampling.Augmentation
+    ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
         labels = torch.from_numpy(self.faces.labels[positions].astype(np.int64))
-        if self.teacher is None:
-            return labels, None
-        teacher = self.teacher[self.faces.rows[positions], changes.flipped.astype(int)].astype(np.float32)
-        return labels, torch.from_numpy(teacher)
+        rows, flipped = self.faces.rows[positions], changes.flipped.astype(int)
+        used = self.teachers
+        if self.faces.in_turn:
+            used = [used[index * len(used) // len(self)]]
+        return labels, tuple(torch.from_numpy(teacher[rows, flipped].astype(np.float32)) for teacher in used)
 
     def _changes(self, index: int, size: int) -> sampling.Augmentation:
         return sampling.draw_augmentation(self.settings.augmentation, size, self.seed, index)

@@ -2,11 +2,12 @@
 
 import contextlib
 import logging
+import math
 import os
 import shutil
 import signal
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader
 
 from triplet_distillation.logs import progress
-from triplet_distillation.losses import Loss
+from triplet_distillation.losses import Loss, Step
 from triplet_distillation.networks import Network
 from triplet_distillation.networks.weights import normalize_pixels
 from triplet_distillation.settings import ExecutionSettings, TrainingSettings
@@ -41,7 +42,8 @@ class TrainContext(NamedTuple):
     ``settings`` of the training run, ``execution``; ``seed`` of the run, for everything that
     draws at random (a loss, dropout); ``device``; ``dist``, which may differ
     when training resumes; ``folder`` of checkpoints and TensorBoard events, written by the main process;
-    ``digest`` of the settings, data and code that a checkpoint must match.
+    ``digest`` of the settings, data and code that a checkpoint must match; ``snapshots``: what the main process does
+    with the network after a number of steps, before a checkpoint says that it has been done.
     """
 
     settings: TrainingSettings
@@ -51,6 +53,7 @@ class TrainContext(NamedTuple):
     dist: DistributedContext
     folder: Path
     digest: str
+    snapshots: Mapping[int, Callable[[Network], None]] = {}
 
 
 class TrainState(NamedTuple):
@@ -82,7 +85,7 @@ def train(network: Network, criterion: Loss, batches: BatchDataset, context: Tra
         context: how and where to train.
 
     Returns:
-        One dict per step: ``step, loss, learning_rate, mean_cosine`` and what the loss logs.
+        One dict per step: ``step, loss, learning_rate, mean_cosine`` and what the loss logs, which may vary.
 
     Raises:
         TrainingError: a guard (:mod:`.guards`) stopped the run.
@@ -106,6 +109,8 @@ def train(network: Network, criterion: Loss, batches: BatchDataset, context: Tra
             history.append(train_step(state, context, batch, step))
             guards.check_history(history)
             write_record(history[-1])
+            if step + 1 in context.snapshots and dist.rank == 0:
+                context.snapshots[step + 1](network)
             stop = distributed.all_reduce_any(stop_requested(), device, dist)
             if stop or (step + 1) % settings.checkpoint_every == 0 or step + 1 == iterations:
                 save_checkpoint(state, history, context)
@@ -156,9 +161,15 @@ def train_step(state: TrainState, context: TrainContext, batch: Batch, step: int
     with torch.autocast(device.type, precision, enabled=precision != torch.float32):
         local_embeddings = state.model(images)
     embeddings = distributed.all_gather(local_embeddings.float(), dist)
-    teacher = None if batch.teacher is None else batch.teacher.to(device)
-    generator = torch.Generator().manual_seed(_step_seed(context.seed, "loss", step))
-    loss, logged = state.criterion(embeddings, batch.labels.to(device), teacher, generator)
+    current = Step(
+        batch.labels.to(device),
+        torch.Generator().manual_seed(_step_seed(context.seed, "loss", step)),
+        tuple(teacher.to(device) for teacher in batch.teachers),
+        step,
+        settings.iterations,
+    )
+    loss, logged = state.criterion(embeddings, current)
+    guards.check_parameters(state.criterion, state.optimizer)
     state.optimizer.zero_grad(set_to_none=True)
     state.scaler.scale(loss).backward()
     if settings.clip_norm:
@@ -183,9 +194,15 @@ def save_checkpoint(state: TrainState, history: list[dict], context: TrainContex
             "criterion": state.criterion.state_dict(),
             "optimizer": state.optimizer.state_dict(),
             "scaler": state.scaler.state_dict(),
-            "history": {name: [record[name] for record in history] for name in history[0]},
+            "history": _columns(history),
         }
         checkpoint.save(context.folder, context.digest, len(history), content)
+
+
+def _columns(history: list[dict]) -> dict[str, list]:
+    """The history by name; NaN where a step did not log it."""
+    names = dict.fromkeys(name for record in history for name in record)
+    return {name: [record.get(name, math.nan) for record in history] for name in names}
 
 
 def load_checkpoint(state: TrainState, context: TrainContext) -> list[dict]:

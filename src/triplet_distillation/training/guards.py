@@ -15,6 +15,7 @@ import psutil
 import torch
 from torch import nn
 
+from triplet_distillation.losses import Loss, Step
 from triplet_distillation.networks.weights import normalize_pixels
 from triplet_distillation.training.batches import Batch
 
@@ -70,7 +71,7 @@ def check_history(history: list[dict]) -> None:
 
 
 def check_memory(
-    network: nn.Module, criterion: nn.Module, batch: Batch, device: torch.device, precision: torch.dtype
+    network: nn.Module, criterion: Loss, batch: Batch, device: torch.device, precision: torch.dtype
 ) -> None:
     """Estimate the memory that training will need, before its first step.
 
@@ -92,25 +93,27 @@ def check_memory(
 
 def estimated_memory(
     network: nn.Module,
-    criterion: nn.Module,
+    criterion: Loss,
     batch: Batch,
     device: torch.device = CPU,
     precision: torch.dtype = torch.float32,
 ) -> int:
     """Bytes of weights, gradients and momentum, and of the tensors saved for the backward pass of ``batch``.
 
-    The latter are measured on a copy with two and with four images, extrapolated linearly, and multiplied by
-    :data:`TRANSIENT`.
+    The latter are measured on a copy with as few images as the loss works with and with twice as many, extrapolated
+    linearly, and multiplied by :data:`TRANSIENT`.
     """
     parameters = sum(p.numel() * p.element_size() for p in [*network.parameters(), *criterion.parameters()])
-    two, four = (_saved_for_backward(network, criterion, batch, images, precision) for images in (2, 4))
-    saved = two + (four - two) // 2 * (len(batch.images) - 2)
+    few = min(criterion.min_batch_size, len(batch.images))
+    more = min(2 * few, len(batch.images))
+    saved = _saved_for_backward(network, criterion, batch, few, precision)
+    if more > few:
+        larger = _saved_for_backward(network, criterion, batch, more, precision)
+        saved += (larger - saved) // (more - few) * (len(batch.images) - few)
     return 3 * parameters + round(TRANSIENT[device.type] * saved)
 
 
-def _saved_for_backward(
-    network: nn.Module, criterion: nn.Module, batch: Batch, images: int, precision: torch.dtype
-) -> int:
+def _saved_for_backward(network: nn.Module, criterion: Loss, batch: Batch, images: int, precision: torch.dtype) -> int:
     network, criterion = copy.deepcopy(network).cpu().train(), copy.deepcopy(criterion).cpu().train()
     parameters = {p.untyped_storage().data_ptr() for p in [*network.parameters(), *criterion.parameters()]}
     saved = {}
@@ -120,11 +123,12 @@ def _saved_for_backward(
         saved[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    teacher = None if batch.teacher is None else batch.teacher[:images]
+    generator = torch.Generator().manual_seed(0)
+    step = Step(batch.labels[:images], generator, tuple(teacher[:images] for teacher in batch.teachers))
     with torch.random.fork_rng(devices=[]), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         with torch.autocast("cpu", precision, enabled=precision != torch.float32):
             embeddings = network(normalize_pixels(batch.images[:images])).float()
-        loss, _ = criterion(embeddings, batch.labels[:images], teacher, torch.Generator().manual_seed(0))
+        loss, _ = criterion(embeddings, step)
     assert loss.ndim == 0  # keeps the graph alive until here, so that no storage reuses a counted address
     return sum(size for pointer, size in saved.items() if pointer not in parameters)
 
@@ -154,6 +158,21 @@ def _free_below_limits(groups: list[Path]) -> list[int]:
         with contextlib.suppress(OSError, ValueError):  # no such file, or "max": no limit
             left.append(int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
     return left
+
+
+def check_parameters(criterion: Loss, optimizer: torch.optim.Optimizer) -> None:
+    """All parameters of a loss must be trained.
+
+    Raises:
+        TrainingError: the loss made a parameter after the optimizer was created.
+    """
+    trained = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    late = [name for name, parameter in criterion.named_parameters() if id(parameter) not in trained]
+    if late:
+        raise TrainingError(
+            f"{type(criterion).__name__} made its parameters {', '.join(late)} during a step, where they are never "
+            "trained: make them in __init__ (LossContext has the sizes of embeddings and the number of identities)"
+        )
 
 
 def check_labels(labels: np.ndarray, training_set: str) -> None:

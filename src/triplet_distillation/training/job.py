@@ -4,6 +4,8 @@ import contextlib
 import dataclasses
 import logging
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -13,15 +15,14 @@ from triplet_distillation import registry
 from triplet_distillation.faces.store import FaceStore
 from triplet_distillation.files import read_json
 from triplet_distillation.logs import summary
-from triplet_distillation.losses import LossContext
-from triplet_distillation.networks import weights
+from triplet_distillation.networks import Network, weights
 from triplet_distillation.networks.execution import setup_device
 from triplet_distillation.provenance import array_digest, digest, file_digest
 from triplet_distillation.settings import TeacherFiles, TrainingJob
 from triplet_distillation.tabular import read_table, write_table
-from triplet_distillation.training import checkpoint, distributed, engine, guards, sampling
+from triplet_distillation.training import checkpoint, distributed, engine, guards, loss_files, sampling
 from triplet_distillation.training.batches import BatchDataset, TrainingFaces
-from triplet_distillation.training.calibration import calibrated_margins
+from triplet_distillation.training.loss_files import loss_context
 
 log = logging.getLogger(__name__)
 NON_DIGEST_KEYS = {"processes", "nodes", "keep_memory", "checkpoint_every", "loader_workers"}
@@ -53,29 +54,57 @@ def _train(job: TrainingJob, folder: Path) -> pd.DataFrame:
     table = read_table(job.training_set)
     labels = table.label.to_numpy()
     guards.check_labels(labels, job.training_set)
-    if job.teacher:
-        _check_teacher(job.teacher, job.store)
+    for teacher in job.required.teachers:
+        _check_teacher(teacher, job.store)
     job_digest = _digest(job)
     torch.manual_seed(job.seed)
     network = weights.load(job.initial)[0] if job.initial else weights.create(job.network)
     initial = array_digest({name: tensor.numpy() for name, tensor in network.state_dict().items()})
-    context = _loss_context(job, int(labels.max()) + 1, network.embedding_size)
+    iterations = job.training.iterations
+    context = loss_context(job.required, int(labels.max()) + 1, network.embedding_size, iterations)
     criterion = registry.load("losses", job.loss)(context, **job.loss_settings)
     sampler = sampling.create_sampler(job.training.sampling, labels, job.seed)
     log.info("%s, seed %d: %d faces of %d identities", job.name, job.seed, len(table), context.num_identities)
     log.info("%s", job)
     with distributed.init_distributed(device) as dist:
         rank_slice = dist.rank_slice(job.training.sampling.global_batch_size)
-        faces = TrainingFaces(job.store, table.row.to_numpy(), labels, job.teacher.embeddings if job.teacher else None)
+        teachers = tuple(teacher.embeddings for teacher in job.required.teachers)
+        in_turn = "teacher_snapshots" in criterion.requires
+        faces = TrainingFaces(job.store, table.row.to_numpy(), labels, teachers, in_turn)
         batches = BatchDataset(faces, sampler, job.training, job.seed, rank_slice)
-        train_context = engine.TrainContext(job.training, job.execution, job.seed, device, dist, folder, job_digest)
+        provenance = {"study": job.study, "model": job.name, "seed": job.seed, "digest": job_digest, "initial": initial}
+        snapshots = _snapshots(job, folder, provenance)
+        train_context = engine.TrainContext(
+            job.training, job.execution, job.seed, device, dist, folder, job_digest, snapshots
+        )
         history = pd.DataFrame(engine.train(network, criterion, batches, train_context))
         if dist.rank == 0:
-            provenance = {"study": job.study, "model": job.name, "seed": job.seed, "digest": job_digest}
-            provenance["initial"] = initial
             weights.save(job.weights, network, job.network, provenance)
+            loss_files.write_loss_state(job.loss_state, criterion, provenance)
+            for number, output in enumerate(job.snapshots):
+                shutil.copyfile(_snapshot_file(folder, number), output)
             write_table(job.history, history)
     return history
+
+
+def _snapshots(job: TrainingJob, folder: Path, provenance: dict) -> dict[int, Callable[[Network], None]]:
+    """What saves the network at equal shares of the training: number of steps to a function.
+
+    They are saved beside the checkpoints and become outputs at the end: outputs of a killed job are deleted.
+    """
+
+    def save_as(path: Path) -> Callable[[Network], None]:
+        return lambda network: weights.save(path, network, job.network, provenance)
+
+    shares = len(job.snapshots) + 1
+    return {
+        job.training.iterations * (number + 1) // shares: save_as(_snapshot_file(folder, number))
+        for number in range(len(job.snapshots))
+    }
+
+
+def _snapshot_file(folder: Path, number: int) -> Path:
+    return folder / f"snapshot{number}.safetensors"
 
 
 def _digest(job: TrainingJob) -> str:
@@ -88,22 +117,17 @@ def _digest(job: TrainingJob) -> str:
         "execution": dataclasses.asdict(job.execution),
         "study": job.study,
     }
-    teacher = job.teacher.embeddings if job.teacher else None
-    files = [job.training_set, job.initial, job.margins, job.matched_margin, teacher]
+    files = [job.training_set, job.initial, *job.required.paths()]
     return digest(
         {
             "settings": _without(settings, NON_DIGEST_KEYS),
             "seed": job.seed,
+            "snapshots": len(job.snapshots),
             "code": job.code,
             "files": [file_digest(path) for path in files if path],
             "store": [FaceStore(job.store).metadata, Path(job.store).stat().st_size],
         }
     )
-
-
-def _loss_context(job: TrainingJob, num_identities: int, embedding_size: int) -> LossContext:
-    matched = read_json(job.matched_margin)["margin"] if job.matched_margin else None
-    return LossContext(num_identities, embedding_size, **calibrated_margins(job.margins), matched_margin=matched)
 
 
 def _check_teacher(teacher: TeacherFiles, store: str) -> None:

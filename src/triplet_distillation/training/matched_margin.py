@@ -6,12 +6,12 @@ import torch
 from triplet_distillation import registry
 from triplet_distillation.files import write_json
 from triplet_distillation.logs import summary
-from triplet_distillation.losses import LossContext
+from triplet_distillation.losses import Step
 from triplet_distillation.settings import DistillationMargins
 from triplet_distillation.tabular import read_table
 from triplet_distillation.training import sampling
 from triplet_distillation.training.batches import BatchDataset, TrainingFaces
-from triplet_distillation.training.calibration import calibrated_margins
+from triplet_distillation.training.loss_files import loss_context
 
 
 def write_matched_margin(distillation: DistillationMargins, output: str) -> None:
@@ -24,15 +24,19 @@ def write_matched_margin(distillation: DistillationMargins, output: str) -> None
     """
     table = read_table(distillation.training_set)
     labels, settings = table.label.to_numpy(), distillation.training
-    faces = TrainingFaces(distillation.store, table.row.to_numpy(), labels, distillation.teacher_embeddings)
+    teachers = tuple(teacher.embeddings for teacher in distillation.required.teachers)
+    faces = TrainingFaces(distillation.store, table.row.to_numpy(), labels, teachers)
     sampler = sampling.create_sampler(settings.sampling, labels, distillation.seed)
     batches = BatchDataset(faces, sampler, settings, distillation.seed)
-    context = LossContext(int(labels.max()) + 1, 0, **calibrated_margins(distillation.margins))
+    context = loss_context(distillation.required, int(labels.max()) + 1, 0, settings.iterations)
     criterion = registry.load("losses", distillation.loss)(context, **distillation.loss_settings)
+    generator = torch.Generator()
     sums, counts = [], []
     with torch.inference_mode():
         for step in range(settings.iterations):
-            margins = criterion.teacher_margins(*batches.without_images(step)).double()
+            labels_of_step, embeddings = batches.without_images(step)
+            current = Step(labels_of_step, generator, embeddings, step, settings.iterations)
+            margins = criterion.teacher_margins(current).double()
             sums.append(float(margins.sum()))
             counts.append(len(margins))
     margin = float(np.sum(sums) / np.sum(counts))

@@ -324,3 +324,114 @@ def test_protocol_is_one_of_the_sources_and_templates_have_no_folds():
     config["datasets"]["cfp"]["protocol"] = "FF"
     with pytest.raises(configuration.ConfigurationError, match=r"It is now benchmarks\.<name>\.published\.protocol"):
         configuration.resolve(config, SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        (
+            {"teacher/weights": "t.safetensors", "methods/x": {"loss": "center_distillation"}},
+            ["methods.x.loss", "requires the class centers of its teacher (teacher), which comes without", "to means"],
+        ),
+        (
+            {"teacher/method": {"loss": "triplet", "margin": 0.3}, "methods/x": {"loss": "hinton"}},
+            ["methods.x.loss", "of which triplet leaves none", "set teacher.class_centers to means"],
+        ),
+        (
+            {"models/m": {"network": "slim", "weights": "m.pt"}, "methods/x": {"loss": "hinton", "teachers": ["m"]}},
+            ["its teacher (m), which comes without"],
+        ),
+        ({"methods/x": {"loss": "multi_step_kd"}}, ["methods.x.loss", "set teacher.snapshots"]),
+        ({"methods/x": {"loss": "rkd", "teachers": ["teecher"]}}, ["methods.x.teachers.0", "'teacher'"]),
+        (
+            {
+                "models/m": {"network": "slim", "weights": "m.pt"},
+                "methods/x": {"loss": "rkd", "teachers": ["teacher", "m"]},
+            },
+            ["methods.x.teachers: rkd learns from 1 teachers, but the entry has 2"],
+        ),
+        ({"methods/x": {"loss": "arcface", "teachers": ["teacher"]}}, ["methods.x.teachers: arcface has no teacher"]),
+        ({"methods/x": {"loss": "rkd", "initial": "teacher"}}, ["methods.x.initial", "'student', 'random'"]),
+        ({"methods/x": {"loss": "rkd", "tuned": {"trials": 3}}}, ["methods.x.tuned", "chosen_on, settings"]),
+        (
+            {"methods/x": {"loss": "rkd", "training": {"augmentation": {"shfit": 2}}}},
+            ["methods.x.training.augmentation.shfit: unknown key", "'shift'"],
+        ),
+        ({"reference": "triplet"}, ["reference: 'triplet' is not defined"]),
+        ({"student/snapshots": 2}, ["student: snapshots and class_centers are settings of the teacher"]),
+        ({"student/method": {"loss": "rkd"}}, ["student.method: rkd requires teacher_embeddings"]),
+        ({"models/m": {"network": "slim"}}, ["models.m.weights", "set their path, or training"]),
+        (
+            {"models/m": {"network": "slim", "weights": "m.pt", "training": {"iterations": 2}}},
+            ["models.m.training: it has weights already"],
+        ),
+    ],
+)
+def test_what_a_method_requires_is_checked_with_the_configuration(changes, expected):
+    config = DEFAULT
+    for path, value in changes.items():
+        *parents, last = path.split("/")
+        config = copy.deepcopy(config)
+        entry = config
+        for parent in parents:
+            entry = entry.setdefault(parent, {})
+        entry[last] = value
+    with pytest.raises(configuration.ConfigurationError) as error:
+        configuration.resolve(config, SCHEMA)
+    for text in expected:
+        assert text in str(error.value)
+
+
+def test_brought_teacher_gives_its_class_means_if_asked():
+    config = modified_config("teacher", DEFAULT["teacher"] | {"weights": "t.safetensors", "class_centers": "means"})
+    config["methods"]["x"] = {"loss": "center_distillation"}
+    configuration.resolve(config, SCHEMA)
+
+
+def test_training_of_a_method_is_that_of_its_start_with_nested_overrides():
+    config = modified_config("methods/near", {"loss": "rkd", "training": {"augmentation": {"shift": 2}}})
+    config["methods"]["far"] = {"loss": "arcface", "initial": "random", "training": {"iterations": 7}}
+    config["methods"]["other"] = {"loss": "rkd", "training": {"sampling": {"kind": "uniform", "batch_size": 9}}}
+    config["methods"]["fewer"] = {"loss": "rkd", "training": {"sampling": {"k": 3}}}
+    study = configuration.resolve(config, SCHEMA)
+    training = {name: configuration.method_training(method, study) for name, method in study["methods"].items()}
+    second, student = study["second_stage"]["training"], study["student"]["training"]
+    assert training["near"] == second | {"augmentation": second["augmentation"] | {"shift": 2}}
+    assert training["far"] == student | {"iterations": 7}
+    assert training["other"]["sampling"] == {"kind": "uniform", "batch_size": 9}
+    assert training["fewer"]["sampling"] == second["sampling"] | {"k": 3}
+
+
+def test_entries_of_an_overlay_follow_those_of_the_default():
+    """Snakemake puts them first; the last method is the one that is exported."""
+    merged = {"methods": {"mine": {}, "b": {"y": 1, "x": 2}, "a": {}}, "study": "s"}
+    ordered = configuration.in_order_of(merged, {"study": "d", "methods": {"a": {}, "b": {"x": 0}, "c": {}}})
+    assert list(ordered) == ["study", "methods"]
+    assert list(ordered["methods"]) == ["a", "b", "mine"]
+    assert list(ordered["methods"]["b"]) == ["x", "y"]
+    assert ordered == merged
+
+
+def test_every_study_of_the_workflow_is_valid_and_its_methods_start_where_they_say():
+    overlay = yaml.safe_load((ROOT / "config/methods.yaml").read_text())
+
+    def merge(base, changes):
+        nested = {
+            key: merge(base[key], value) if isinstance(value, dict) and isinstance(base.get(key), dict) else value
+            for key, value in changes.items()
+        }
+        return base | nested
+
+    study = configuration.resolve(merge(DEFAULT, overlay), SCHEMA)
+    used = {method["loss"] for method in study["methods"].values()}
+    assert used == set(registry.names("losses"))
+    images = {
+        name: configuration.method_training(method, study)["iterations"]
+        * configuration.batch_size(configuration.method_training(method, study))
+        for name, method in study["methods"].items()
+    }
+    first = study["student"]["training"]
+    budget = images["triplet_distillation"] + first["iterations"] * configuration.batch_size(first)
+    for name, method in study["methods"].items():
+        spent = images[name] + (configuration.initial_of(method) == "student") * 960
+        assert abs(spent - budget) < 24, name

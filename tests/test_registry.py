@@ -43,3 +43,32 @@ def test_settings_and_attributes_are_read_without_importing(package):
     assert registry.attribute("losses", "mine", "other", default=1) == 1
     with pytest.raises(registry.PluginError, match=r"mine\.py.*does not define 'other'"):
         registry.attribute("losses", "mine", "other")
+
+
+def test_attributes_may_be_annotated_and_fall_back_to_the_base_class(package):
+    (package / "mine.py").write_text("class MyLoss(Loss):\n    requires: tuple[str, ...] = ('margins',)\n")
+    assert registry.attribute("losses", "mine", "requires") == ("margins",)
+    assert registry.attribute("losses", "mine", "initial") == "student"
+    assert registry.arguments("losses", "mine") == {}
+    registry.check("losses", "mine")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("class A(Loss):\n    requires = NAMES\n", r"losses/bad\.py: requires is NAMES: write a literal"),
+        (
+            "class A(Loss):\n    def __init__(self, *, x=1 / 3): ...\n",
+            r"bad\.py: the default of x is 1 / 3: write a literal",
+        ),
+        ("class A(Loss:\n", r"losses/bad\.py cannot be read: .*line 1"),
+        ("class A(B):\n    pass\n", r"bad\.py has no public class that is derived from Loss directly"),
+    ],
+)
+def test_what_is_wrong_in_a_file_is_said_when_it_is_used_and_only_then(package, text, message):
+    (package / "bad.py").write_text(text)
+    (package / "good.py").write_text("class Good(Loss):\n    pass\n")
+    assert "good" in registry.names("losses")
+    registry.check("losses", "good")
+    with pytest.raises(registry.PluginError, match=message):
+        registry.check("losses", "bad")

@@ -111,6 +111,28 @@ def test_no_operation_of_mkls_vector_library(name):
     assert not operations.names & MKL_VECTOR_LIBRARY
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.parametrize("name", NAMES)
+def test_gpu_agrees_with_cpu(name):
+    """Losses, gradients and what moves, over three steps."""
+    cpu, gpu = create(name), create(name).cuda()
+    for index in range(3):
+        embeddings, step = make_batch(LABELS, index)
+        on_gpu = step._replace(
+            labels=step.labels.cuda(),
+            teachers=tuple(each.cuda() for each in step.teachers),
+            generator=torch.Generator().manual_seed(1),
+        )
+        first, second = embeddings.clone().requires_grad_(), embeddings.cuda().requires_grad_()
+        losses = cpu(first, step)[0], gpu(second, on_gpu)[0]
+        for loss in losses:
+            loss.backward()
+        torch.testing.assert_close(losses[1].cpu(), losses[0], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(second.grad.cpu(), first.grad, rtol=1e-3, atol=1e-4)
+    for key, value in cpu.state_dict().items():
+        torch.testing.assert_close(gpu.state_dict()[key].cpu(), value, rtol=1e-3, atol=1e-5)
+
+
 def test_files_are_short_and_say_what_they_do():
     for name in NAMES:
         path = registry.package_folder("losses") / f"{name}.py"

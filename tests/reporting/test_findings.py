@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from triplet_distillation.evaluation import significance, verification
-from triplet_distillation.reporting import findings, tables
+from triplet_distillation.reporting import findings, methods, tables
 from triplet_distillation.reporting.context import ReportContext
 from triplet_distillation.reporting.protocols import describe_split
 from triplet_distillation.reporting.runs import Evaluations, basis
@@ -178,3 +178,28 @@ def test_tar_at_far_is_a_metric_with_verdicts(tmp_path):
         curves = [verification.roc(table.score.to_numpy(), table.same.to_numpy()) for table in tables_of]
         rates[model] = np.mean([verification.tar_at_far(curve, 0.1, 100) for curve in curves])
     assert found.difference[0] == pytest.approx(100 * (rates["students/a"] - rates["student"]))
+
+
+def test_every_method_that_ends_below_its_start_is_named():
+    labels = {f"students/{name}": f"+ {name}" for name in "abcd"}
+    changes = {"students/a": 1.0, "students/b": -0.5, "students/c": -4.0, "students/d": -7.0}
+    sentences = findings._about_methods("Bench", "accuracy", changes, ["students/d"], labels)
+    below = next(text for text in sentences if text.startswith("End below the student that they start from on Bench"))
+    assert below.endswith("b: −0.50; c: −4.00.")
+    scratch = next(text for text in sentences if text.startswith("Trained from scratch, and below"))
+    assert scratch.endswith("d: −7.00.")
+    warnings = [text for text in sentences if text.startswith("Warning")]
+    assert len(warnings) == 1
+    assert warnings[0].startswith("Warning: c lost 4.00")
+    many = {f"students/{number}": 1.0 for number in range(findings.LISTED_METHODS + 1)}
+    (none,) = findings._about_methods("Bench", "accuracy", many, [], {model: model for model in many})
+    assert none == "No method ends below the student of the first stage on Bench."
+
+
+def test_tuned_methods_say_what_was_chosen_on_whom():
+    tuned = {"settings": ["weight", "training.learning_rate"], "trials": 6, "chosen_on": "8 training people"}
+    entry = methods.MethodEntry("rkd", "start from the student", 8, 4, 1, {"weight": 2.0}, tuned)
+    cells = [cell.strip() for cell in methods._settings_row("+ RKD", entry)]
+    assert cells == ["+ RKD", "rkd", "weight: 2.0", "weight, training.learning_rate", "6", "8 training people"]
+    untouched = methods._settings_row("+ RKD", dataclasses.replace(entry, settings={}, tuned=None))
+    assert [cell.strip() for cell in untouched][2:] == ["–", "nothing", "0", "–"]

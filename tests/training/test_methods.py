@@ -61,6 +61,8 @@ def required(tmp_path_factory, one_store):
 def test_every_method_resumes_to_the_same_bits(name, folder, one_store, required, monkeypatch):
     """Weights, history, and what the loss has trained or moved."""
     settings = {"loss": name, "loss_settings": every.REQUIRED_SETTINGS.get(name), "training": SHORT}
+    if torch.cuda.is_available():
+        settings["execution"] = {"device": "cuda"}
     run(folder, one_store, required=required, **settings)
     interrupted = sibling_folder(folder, "interrupted")
     with monkeypatch.context() as patched:

@@ -119,6 +119,10 @@ class Loss(nn.Module):
     min_batch_size: int = 2
     provides: tuple[str, ...] = ()
 
+    def __init__(self, context: LossContext | None = None):
+        """A method that has neither settings nor parameters needs none of its own."""
+        super().__init__()
+
     def forward(self, embeddings: Tensor, step: Step) -> tuple[Tensor, dict[str, Tensor | float]]:
         """The loss of one batch.
 

@@ -331,7 +331,11 @@ def test_protocol_is_one_of_the_sources_and_templates_have_no_folds():
     [
         (
             {"teacher/weights": "t.safetensors", "methods/x": {"loss": "center_distillation"}},
-            ["methods.x.loss", "requires the class centers of its teacher (teacher), which comes without", "to means"],
+            [
+                "methods.x.loss",
+                "class centers of its teacher (teacher), which comes without",
+                "teacher.class_centers to means",
+            ],
         ),
         (
             {"teacher/method": {"loss": "triplet", "margin": 0.3}, "methods/x": {"loss": "hinton"}},
@@ -339,9 +343,39 @@ def test_protocol_is_one_of_the_sources_and_templates_have_no_folds():
         ),
         (
             {"models/m": {"network": "slim", "weights": "m.pt"}, "methods/x": {"loss": "hinton", "teachers": ["m"]}},
-            ["its teacher (m), which comes without"],
+            ["its teacher (m), which comes without", "set models.m.class_centers to means"],
         ),
         ({"methods/x": {"loss": "multi_step_kd"}}, ["methods.x.loss", "set teacher.snapshots"]),
+        (
+            {"teacher/weights": "t.pt", "teacher/snapshots": 3, "methods/x": {"loss": "multi_step_kd"}},
+            ["methods.x.loss", "but this teacher comes with its weights"],
+        ),
+        (
+            {
+                "models/m": {"network": "slim", "weights": "m.pt"},
+                "teacher/snapshots": 3,
+                "methods/x": {"loss": "multi_step_kd", "teachers": ["m"]},
+            },
+            ["methods.x.teachers", "only the study's own teacher has"],
+        ),
+        ({"teacher/snapshots": 100}, ["teacher.snapshots: 100 are too many for a training of 100 steps"]),
+        ({"teacher/method/loss": "arcfase", "methods/x": {"loss": "hinton"}}, ["Did you mean 'arcface'?"]),
+        ({"teacher/network": "iresnett", "methods/x": {"loss": "multi_step_kd"}}, ["teacher.network", "not defined"]),
+        (
+            {"networks/iresnet18_quarter/architecture": "iresnett", "methods/x": {"loss": "hinton"}},
+            ["Did you mean 'iresnet'?"],
+        ),
+        ({"methods/x": {"loss": "margin_distillation", "min_margin": 0.6}}, ["min_margin 0.6 is above max_margin 0.5"]),
+        ({"methods/x": {"loss": "ekd", "anchors": []}}, ["methods.x.anchors", "expected Sequence[int]"]),
+        ({"methods/x": {"loss": "ekd", "anchors": [10, 10.5]}}, ["methods.x.anchors", "expected Sequence[int]"]),
+        (
+            {"methods/x": {"loss": "rkd", "tuned": {"settings": ["angel_weight"], "trials": 3, "chosen_on": "us"}}},
+            ["methods.x.tuned.settings: 'angel_weight'", "'angle_weight'"],
+        ),
+        (
+            {"methods/triplet_matched": {"loss": "triplet", "margin": "matched", "initial": "random"}},
+            ["a control may differ from triplet_distillation in the margin only", "initial"],
+        ),
         ({"methods/x": {"loss": "rkd", "teachers": ["teecher"]}}, ["methods.x.teachers.0", "'teacher'"]),
         (
             {
@@ -385,7 +419,11 @@ def test_what_a_method_requires_is_checked_with_the_configuration(changes, expec
 def test_brought_teacher_gives_its_class_means_if_asked():
     config = modified_config("teacher", DEFAULT["teacher"] | {"weights": "t.safetensors", "class_centers": "means"})
     config["methods"]["x"] = {"loss": "center_distillation"}
-    configuration.resolve(config, SCHEMA)
+    config["models"] = {"m": {"network": "slim", "weights": "m.pt", "class_centers": "means"}}
+    config["methods"]["y"] = {"loss": "center_distillation", "teachers": ["m"]}
+    study = configuration.resolve(config, SCHEMA)
+    assert configuration.main_teacher(study["methods"]["y"]) == "m"
+    assert configuration.claims(study)[-1][1] is None  # a teacher is not compared with
 
 
 def test_training_of_a_method_is_that_of_its_start_with_nested_overrides():

@@ -233,6 +233,7 @@ def _check_names(config: dict, schema: dict) -> list[str]:
         problems += _check_models(config)
         problems += _check_controls(config)
         problems += _check_first_stage(config)
+        problems += _check_teachers(config) if not problems else []
         problems += _check_labels(config)
     problems += _check_protocols(config) if not problems else []
     problems += _check_rounds(config)
@@ -247,10 +248,10 @@ def _check_method(key: str, entry: dict, config: dict, schema: dict) -> list[str
     problems = _check_settings(key, "losses", "loss", entry, METHOD_KEYS)
     if problems:
         return problems
-    smallest, largest = (entry.get(margin) for margin in ("min_margin", "max_margin"))
+    smallest, largest = (_setting(entry, margin) for margin in ("min_margin", "max_margin"))
     if isinstance(smallest, int | float) and isinstance(largest, int | float) and smallest > largest:
         problems.append(f"{key}: min_margin {smallest} is above max_margin {largest}")
-    problems += _check_requirements(key, entry, config)
+    problems += _check_requirements(key, entry, config) + _check_tuned(key, entry)
     training = method_training(entry, config)
     problems += _check_training(f"{key}.training", training, schema["$defs"]["training"])
     if problems:
@@ -264,6 +265,16 @@ def _check_method(key: str, entry: dict, config: dict, schema: dict) -> list[str
             f"{key}.training.sampling: {entry['loss']} needs batches of at least {needed} images, not {size}"
         )
     return problems
+
+
+def _check_tuned(key: str, entry: dict) -> list[str]:
+    """What was tuned are settings of the method."""
+    known = {*registry.arguments("losses", entry["loss"]), *METHOD_KEYS}
+    return [
+        f"{key}.tuned.settings: {name!r} is not a setting of the method.{registry.suggest(name, known)}"
+        for name in entry.get("tuned", {}).get("settings", [])
+        if name.split(".")[0] not in known
+    ]
 
 
 def _check_requirements(key: str, entry: dict, config: dict) -> list[str]:
@@ -281,42 +292,57 @@ def _check_requirements(key: str, entry: dict, config: dict) -> list[str]:
         problems.append(f"{key}.initial: {_not_one_of(initial_of(entry), INITIAL)}")
     if "margins" in required and "distance" not in registry.arguments("losses", loss):
         problems.append(f"{key}.loss: {loss} requires margins, which are measured in a distance: give it that setting")
-    if "teacher_snapshots" in required and not config["teacher"]["snapshots"]:
-        problems.append(
-            f"{key}.loss: {loss} learns from the teacher's snapshots: set teacher.snapshots to how many, as 3"
-        )
-    if teachers_of(entry) and "teacher_embeddings" not in required:
+    if "teachers" in entry and not learns_from_teacher(entry):
         problems.append(f"{key}.teachers: {loss} has no teacher")
     with_network = [name for name, model in config["models"].items() if "network" in model]
     for index, name in enumerate(entry.get("teachers", [])):
         problems += _check_reference(f"{key}.teachers.{index}", name, dict.fromkeys(["teacher", *with_network]))
     if problems:
         return problems
-    if "class_centers" in required and config["teacher"]["class_centers"] == "classifier":
-        problems += _check_classifier(key, entry, config)
     number, count = _loss_attribute(entry, "num_teachers"), len(teachers_of(entry))
     if "teacher_embeddings" in required and number not in (0, count):
         problems.append(f"{key}.teachers: {loss} learns from {number} teachers, but the entry has {count}")
     return problems
 
 
+def _check_snapshots(key: str, entry: dict, config: dict) -> list[str]:
+    """Only the study's own teacher is also saved as it was during its training, if it is trained here."""
+    loss, teacher = entry["loss"], config["teacher"]
+    if teachers_of(entry) != ["teacher"]:
+        return [f"{key}.teachers: {loss} learns from snapshots, which only the study's own teacher has"]
+    if comes_with_weights(teacher, config["networks"]):
+        return [f"{key}.loss: {loss} learns from the teacher's snapshots, but this teacher comes with its weights"]
+    if not teacher["snapshots"]:
+        return [f"{key}.loss: {loss} learns from the teacher's snapshots: set teacher.snapshots to how many, as 3"]
+    return []
+
+
+def _check_teachers(config: dict) -> list[str]:
+    """Whether every method's teachers have what it requires of them."""
+    problems = []
+    for name, entry in config["methods"].items():
+        if "teacher_snapshots" in required_inputs(entry):
+            problems += _check_snapshots(f"methods.{name}", entry, config)
+        if "class_centers" in required_inputs(entry):
+            problems += _check_classifier(f"methods.{name}", entry, config)
+    return problems
+
+
 def _check_classifier(key: str, entry: dict, config: dict) -> list[str]:
-    """Whether class centers remain of the training of a method's first teacher."""
+    """Class centers remain of a training here with a loss that has them; else there are the means of embeddings."""
     loss, name = entry["loss"], main_teacher(entry)
     teacher = config["teacher"] if name == "teacher" else config["models"][name]
-    network = config["networks"].get(teacher["network"])
-    if (
-        teacher["weights"]
-        or (network and is_pretrained(network))
-        or not (name == "teacher" or is_trained_here(teacher))
-    ):
+    if teacher["class_centers"] == "means":
+        return []
+    if comes_with_weights(teacher, config["networks"]):
         why = "which comes without"
     elif "class_centers" not in _loss_attribute(teacher["method"], "provides"):
         why = f"of which {teacher['method']['loss']} leaves none"
     else:
         return []
+    where = name if name == "teacher" else f"models.{name}"
     return [
-        f"{key}.loss: {loss} requires the class centers of its teacher ({name}), {why}: set teacher.class_centers to "
+        f"{key}.loss: {loss} requires the class centers of its teacher ({name}), {why}: set {where}.class_centers to "
         "means, the mean teacher embedding of every identity"
     ]
 
@@ -350,7 +376,7 @@ def _check_ablations(config: dict, schema: dict) -> list[str]:
 
 
 def _check_models(config: dict) -> list[str]:
-    """Models from elsewhere have a network with weights, or scores, and names of their own."""
+    """Further models have a network with weights, or scores, and names of their own."""
     problems = []
     for name, model in config["models"].items():
         key = f"models.{name}"
@@ -391,7 +417,8 @@ def _check_controls(config: dict) -> list[str]:
             )
             continue
         pair = [
-            {**{key: _setting(each, key) for key in CONTROLLED}, "training": method_training(each, config)}
+            {key: _setting(each, key) for key in CONTROLLED}
+            | {"training": method_training(each, config), "initial": initial_of(each)}
             for each in (method, methods[target])
         ]
         different = [key for key in pair[0] if pair[0][key] != pair[1][key]]
@@ -414,6 +441,8 @@ def _check_first_stage(config: dict) -> list[str]:
         if required:
             names = " and ".join(required)
             problems.append(f"{role}.method: {method['loss']} requires {names}, which only methods get: use arcface")
+        if (steps := entry["training"]["iterations"]) <= entry.get("snapshots", 0):
+            problems.append(f"{role}.snapshots: {entry['snapshots']} are too many for a training of {steps} steps")
     student = config["student"]
     if student["snapshots"] or student["class_centers"] != "classifier":
         problems.append("student: snapshots and class_centers are settings of the teacher")
@@ -438,7 +467,7 @@ def _check_labels(config: dict) -> list[str]:
 
 
 CONTROLLED = ("distance", "mining", "num_triplets")
-"""Settings in which, beside the training, a control and its distillation must agree."""
+"""Settings in which, beside start and training, a control and its distillation must agree."""
 
 
 def _setting(method: dict, key: str) -> Any:
@@ -570,6 +599,8 @@ def _fits(value: Any, annotation: str) -> bool:
     plain, _, words = annotation.partition(" | ")
     if plain not in TYPES or value in choices(words):
         return True
+    if plain == "Sequence[int]" and isinstance(value, list):
+        return bool(value) and all(type(each) is int for each in value)
     return isinstance(value, TYPES[plain]) and (plain == "bool" or not isinstance(value, bool))
 
 
@@ -619,6 +650,11 @@ def is_trained_here(model: dict) -> bool:
     return "training" in model
 
 
+def comes_with_weights(model: dict, networks: dict) -> bool:
+    """Whether the teacher or a further model is not trained in this study."""
+    return bool(model["weights"]) or is_pretrained(networks[model["network"]])
+
+
 def is_pretrained(network: dict) -> bool:
     """Whether a network comes with its weights, as an ONNX model does."""
     return registry.attribute("networks", network["architecture"], "pretrained", default=False)
@@ -665,9 +701,8 @@ def initial_of(method: dict) -> str:
 
 
 def teachers_of(method: dict) -> list[str]:
-    """The names of a method's teachers: ``teacher``, or models from elsewhere; none if it learns from none."""
-    default = ["teacher"] if "teacher_embeddings" in required_inputs(method) else []
-    return method.get("teachers", default)
+    """The names of a method's teachers: ``teacher``, or further models; none if it learns from none."""
+    return method.get("teachers", ["teacher"] if learns_from_teacher(method) else [])
 
 
 def main_teacher(method: dict) -> str:
@@ -710,8 +745,8 @@ def matched_method(name: str, methods: dict) -> str:
 
 
 def _with_margins(methods: dict) -> list[str]:
-    """The methods whose margins come from the calibration."""
-    return [name for name, method in methods.items() if "margins" in required_inputs(method)]
+    """The methods that set margins by the teacher."""
+    return [name for name, method in methods.items() if registry.defines("losses", method["loss"], "teacher_margins")]
 
 
 def ablation_methods(config: dict) -> dict[str, Variant]:
@@ -780,16 +815,16 @@ def claims(config: dict) -> list[tuple[str, str | None]]:
     """Which models are compared: (A, B) stands for the claim "A beats B"; None is the student of the first stage.
 
     First every distillation with its control; then the reference with every other method, and every method with the
-    student; at last, the reference with the models from elsewhere. Not every pair: the more claims there are, the
-    larger a difference must be to support one.
+    student; at last, the reference with the further models that teach none. Not every pair: the more claims there are,
+    the larger a difference must be to support one.
     """
     methods, reference = config["methods"], reference_method(config)
     controls = [(matched_method(name, methods), name) for name, method in methods.items() if is_control(method)]
     others = [(reference, name) for name in reversed(methods) if name != reference]
     with_student = [(name, None) for name in methods]
     teachers = {name for method in methods.values() for name in teachers_of(method)}
-    elsewhere = [(reference, model) for model in config["models"] if model not in teachers]
-    return list(dict.fromkeys([*controls, *others, *with_student, *elsewhere]))
+    further = [(reference, model) for model in config["models"] if model not in teachers]
+    return list(dict.fromkeys([*controls, *others, *with_student, *further]))
 
 
 def loss_settings(method: dict) -> dict:

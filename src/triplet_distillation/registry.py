@@ -111,6 +111,11 @@ def attribute(package: str, name: str, key: str, default: Any = REQUIRED) -> Any
     raise PluginError(f"{_shown(package, name)}: its class does not define {key!r}")
 
 
+def defines(package: str, name: str, method: str) -> bool:
+    """Whether a plug-in's class defines a method."""
+    return any(isinstance(node, ast.FunctionDef) and node.name == method for node in _class_of(package, name).body)
+
+
 def docstring(package: str, name: str) -> str:
     """The docstring of a plug-in's class, without its indentation; empty if it has none."""
     return ast.get_docstring(_class_of(package, name)) or ""

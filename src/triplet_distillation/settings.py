@@ -165,6 +165,7 @@ class TrainingJob:
         weights: output, safetensors.
         history: output, Parquet, one row per step.
         loss_state: output, safetensors: class centers and whatever else the loss has trained or moved.
+        timing: output, JSON, the ``seconds`` of the training on this machine, all its parts if it was interrupted.
         snapshots: outputs, weights at equal shares of the training before its end.
         initial: path of the weights to start from; None starts from random ones.
         required: what the method requires.
@@ -184,18 +185,20 @@ class TrainingJob:
     weights: str
     history: str
     loss_state: str
+    timing: str
     snapshots: tuple[str, ...] = ()
     initial: str | None = None
     required: MethodFiles = MethodFiles()
 
     @classmethod
     def from_dict(cls, job: dict[str, Any]) -> "TrainingJob":
-        """From :meth:`as_dict`, or from parts of the configuration and paths."""
+        """From :meth:`as_dict`, or from parts of the configuration, paths and a :class:`MethodFiles`."""
+        required = job.get("required", {})
         nested: dict[str, Any] = {
             "training": TrainingSettings.from_dict(job["training"]),
             "execution": ExecutionSettings(**job["execution"]),
             "snapshots": tuple(job.get("snapshots", ())),
-            "required": MethodFiles.from_dict(job.get("required", {})),
+            "required": required if isinstance(required, MethodFiles) else MethodFiles.from_dict(required),
         }
         return cls(**job | nested)
 

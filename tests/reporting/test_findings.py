@@ -198,7 +198,7 @@ def test_every_method_that_ends_below_its_start_is_named():
 
 def test_tuned_methods_say_what_was_chosen_on_whom():
     tuned = {"settings": ["weight", "training.learning_rate"], "trials": 6, "chosen_on": "8 training people"}
-    entry = methods.MethodEntry("rkd", "start from the student", 8, 4, 1, {"weight": 2.0}, tuned)
+    entry = methods.MethodEntry("rkd", "start from the student", 8, True, 1, {"weight": 2.0}, tuned)
     cells = [cell.strip() for cell in methods._settings_row("+ RKD", entry)]
     assert cells == ["+ RKD", "rkd", "weight: 2.0", "weight, training.learning_rate", "6", "8 training people"]
     untouched = methods._settings_row("+ RKD", dataclasses.replace(entry, settings={}, tuned=None))

@@ -68,6 +68,7 @@ def run(
         "weights": str(folder / "weights.safetensors"),
         "history": str(folder / "history.parquet"),
         "loss_state": str(folder / "loss.safetensors"),
+        "timing": str(folder / "timing.json"),
         **inputs,
     }
     train_model(TrainingJob.from_dict(job))

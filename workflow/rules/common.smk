@@ -145,7 +145,7 @@ def round_of(seed):
 
 
 def first_stage_seed(role, seed):
-    """The seed of the teacher or student (or model from elsewhere) that a run uses, which several runs may share."""
+    """The seed of the teacher or student (or further model) that a run uses, which several runs may share."""
     if role in PRETRAINED:
         return SEEDS[0]
     if role in SCORED_ELSEWHERE:
@@ -425,13 +425,39 @@ def teacher_embeddings(wildcards):
 def teacher_folders(method, seed):
     """Where the embeddings are that a method learns from: those of its teachers, or of the teacher as it was trained."""
     folders = []
-    for name in configuration.teachers_of(method):
+    names = configuration.teachers_of(method) if "teacher_embeddings" in configuration.required_inputs(method) else []
+    for name in names:
         model = model_name(name)
         folder = f"<results>/{model}/seed{first_stage_seed(model, seed)}"
         if "teacher_snapshots" in configuration.required_inputs(method):
             folders += [f"{folder}/snapshots/{number}" for number in SNAPSHOTS]
         folders.append(folder)
     return folders
+
+
+def teacher_summaries(method, seed):
+    """Margins, class means and class centers that a method requires of its first teacher."""
+    required, found = configuration.required_inputs(method), {}
+    teacher = model_name(configuration.main_teacher(method))
+    # What is made from another teacher than the study's own is in a folder of that model.
+    further = "" if teacher == "teacher" else f"{teacher}/"
+    class_means = f"<results>/class_means/{further}seed{seed}.safetensors"
+    if "margins" in required:
+        found["margins"] = f"<results>/calibration/{further}{configuration.method_distance(method)}.seed{seed}.json"
+    if "class_means" in required:
+        found["class_means"] = class_means
+    if "class_centers" in required:
+        trained = f"<results>/{teacher}/seed{first_stage_seed(teacher, seed)}/loss.safetensors"
+        found["class_centers"] = class_means if NETWORKS[teacher]["class_centers"] == "means" else trained
+    return found
+
+
+def embedding_folders(method, seed):
+    """Where all embeddings are that a method needs, for itself or for what is made of them."""
+    teacher = model_name(configuration.main_teacher(method))
+    own = f"<results>/{teacher}/seed{first_stage_seed(teacher, seed)}"
+    summarized = any(not path.startswith(f"{own}/") for path in teacher_summaries(method, seed).values())
+    return list(dict.fromkeys([*teacher_folders(method, seed), *([own] if summarized else [])]))
 
 
 def method_inputs(wildcards):
@@ -444,18 +470,7 @@ def method_inputs(wildcards):
         inputs["teacher_weights"] = [f"{folder}/weights.safetensors" for folder in folders]
         inputs["teacher_embeddings"] = [f"{folder}/embeddings.npy" for folder in folders]
         inputs["teacher_sidecars"] = [f"{folder}/embeddings.json" for folder in folders]
-    teacher = model_name(configuration.main_teacher(method))
-    # What is made from another teacher than the study's own is in a folder of that model.
-    further = "" if teacher == "teacher" else f"{teacher}/"
-    class_means = f"<results>/class_means/{further}seed{wildcards.seed}.safetensors"
-    if "margins" in required:
-        distance = configuration.method_distance(method)
-        inputs["margins"] = f"<results>/calibration/{further}{distance}.seed{wildcards.seed}.json"
-    if "class_means" in required:
-        inputs["class_means"] = class_means
-    if "class_centers" in required:
-        trained = first_stage_file(teacher, "loss.safetensors")(wildcards)
-        inputs["class_centers"] = class_means if study["teacher"]["class_centers"] == "means" else trained
+    inputs |= teacher_summaries(method, wildcards.seed)
     if "student_centers" in required and starts_from_student and STUDENT_HAS_CENTERS:
         inputs["student_centers"] = first_stage_file("student", "loss.safetensors")(wildcards)
     if starts_from_student:
@@ -493,7 +508,13 @@ TEACHER_EMBEDDINGS = list(
         f"{folder}/embeddings.npy"
         for method in ALL_METHODS.values()
         for seed in SEEDS
-        for folder in teacher_folders(method, seed)
+        for folder in embedding_folders(method, seed)
+    )
+)
+# What is made of them, or of a teacher's classifier, for any method.
+TEACHER_SUMMARIES = list(
+    dict.fromkeys(
+        path for method in ALL_METHODS.values() for seed in SEEDS for path in teacher_summaries(method, seed).values()
     )
 )
 
@@ -506,13 +527,12 @@ def images_trained_on(training):
 def method_entry(name):
     """What the table of methods says about a method; see the library's MethodEntry."""
     method = study["methods"][name]
-    from_student = configuration.initial_of(method) == "student" and "student" in TRAINED
     return {
         "loss": method["loss"],
         "family": configuration.INITIAL[configuration.initial_of(method)],
         "images": images_trained_on(configuration.method_training(method, study)),
-        "images_before": images_trained_on(study["student"]["training"]) if from_student else 0,
-        "embeddings": len(teacher_folders(method, SEEDS[0])),
+        "starts_from_student": configuration.initial_of(method) == "student",
+        "embeddings": len(embedding_folders(method, SEEDS[0])),
         "settings": configuration.loss_settings(method) | method["training"],
         "tuned": method.get("tuned"),
     }
@@ -522,9 +542,9 @@ METHOD_ENTRIES = {f"students/{name}": method_entry(name) for name in METHODS}
 # Timings of all trainings of students, by model.
 TRAINING_TIMINGS = {
     **(
-        {"student": [f"<results>/timings/train/student.seed{seed}.tsv" for seed in first_stage_seeds("student")]}
+        {"student": [f"<results>/student/seed{seed}/timing.json" for seed in first_stage_seeds("student")]}
         if "student" in TRAINED
         else {}
     ),
-    **{f"students/{name}": [f"<results>/timings/distill/{name}.seed{seed}.tsv" for seed in SEEDS] for name in METHODS},
+    **{model: [f"<results>/{model}/seed{seed}/timing.json" for seed in SEEDS] for model in STUDENTS},
 }

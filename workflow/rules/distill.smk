@@ -8,6 +8,7 @@ use rule train as distill with:
         weights="<results>/students/{method}/seed{seed}/weights.safetensors",
         history="<results>/students/{method}/seed{seed}/history.parquet",
         loss_state="<results>/students/{method}/seed{seed}/loss.safetensors",
+        timing="<results>/students/{method}/seed{seed}/timing.json",
     pathvars:
         name="distill/{method}.seed{seed}",
     params:

@@ -46,7 +46,7 @@ use rule template as evaluate with:
         code=lambda wildcards: code("evaluate.py"),
 
 
-# Read the scores of a model from elsewhere.
+# Read the scores of a further model.
 use rule template as import_scores with:
     input:
         scores=lambda wildcards: SCORED_ELSEWHERE[wildcards.model],

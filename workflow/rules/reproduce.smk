@@ -12,7 +12,7 @@ use rule template as hash_study with:
         ],
         embed=TEACHER_EMBEDDINGS,
         calibrate=[
-            *expand("<results>/calibration/{distance}.seed{seed}.json", distance=DISTANCES, seed=SEEDS),
+            *TEACHER_SUMMARIES,
             *expand("<results>/calibration/matched/{method}.seed{seed}.json", method=MATCHED, seed=SEEDS),
         ],
         distill=expand(

@@ -7,6 +7,7 @@ use rule template as train with:
         weights="<results>/{role}/seed{seed}/weights.safetensors",
         history="<results>/{role}/seed{seed}/history.parquet",
         loss_state="<results>/{role}/seed{seed}/loss.safetensors",
+        timing="<results>/{role}/seed{seed}/timing.json",
     pathvars:
         name="train/{role}.seed{seed}",
     wildcard_constraints:
@@ -30,6 +31,7 @@ if SNAPSHOTS:
             weights="<results>/teacher/seed{seed}/weights.safetensors",
             history="<results>/teacher/seed{seed}/history.parquet",
             loss_state="<results>/teacher/seed{seed}/loss.safetensors",
+            timing="<results>/teacher/seed{seed}/timing.json",
             snapshots=[f"<results>/teacher/seed{{seed}}/snapshots/{number}/weights.safetensors" for number in SNAPSHOTS],
         pathvars:
             name="train/teacher.seed{seed}",

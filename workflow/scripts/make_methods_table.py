@@ -1,6 +1,6 @@
 from triplet_distillation.logs import logged_to
 from triplet_distillation.reporting.context import ReportContext, group
-from triplet_distillation.reporting.methods import MethodEntry, MethodFacts, MethodFiles, write_methods
+from triplet_distillation.reporting.methods import MethodEntry, MethodFacts, MethodsTableFiles, write_methods
 from triplet_distillation.reporting.runs import Evaluations
 
 with logged_to(snakemake.log[0]):
@@ -8,10 +8,12 @@ with logged_to(snakemake.log[0]):
     context = ReportContext(**params.context)
     facts = MethodFacts(
         entries={model: MethodEntry(**entry) for model, entry in params.methods.items()},
+        student_images=params.student_images,
         timings=group(files.timings, params.timed),
         store=files.store,
         comparisons=files.comparisons,
         reference=params.reference,
     )
     evaluations = Evaluations(context.by_model(files.scores), files.training_sets, context)
-    write_methods(evaluations, facts, MethodFiles(snakemake.output.csv, snakemake.output.html, snakemake.output.figure))
+    outputs = snakemake.output
+    write_methods(evaluations, facts, MethodsTableFiles(outputs.csv, outputs.html, outputs.figure))

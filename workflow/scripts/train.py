@@ -1,5 +1,3 @@
-import dataclasses
-
 from triplet_distillation.logs import logged_to
 from triplet_distillation.settings import MethodFiles, TrainingJob
 from triplet_distillation.training.job import train_model
@@ -15,8 +13,9 @@ with logged_to(snakemake.log[0]):
         "weights": outputs.weights,
         "history": outputs.history,
         "loss_state": outputs.loss_state,
+        "timing": outputs.timing,
         "snapshots": outputs.get("snapshots", []),
         "initial": files.get("initial"),
-        "required": dataclasses.asdict(MethodFiles.from_inputs(files)),
+        "required": MethodFiles.from_inputs(files),
     }
     train_model(TrainingJob.from_dict(job))

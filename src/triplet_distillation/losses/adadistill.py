@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from triplet_distillation.losses import Loss, LossContext, Step
 from triplet_distillation.losses.projection import paired_cosine, projection
-from triplet_distillation.losses.softmax import ADD_MARGIN, cosines, distillation_margin, label_accuracy
+from triplet_distillation.losses.softmax import cosines, distillation_margin, label_accuracy, margin_softmax
 
 SMALLEST_ALPHA = 1e-6
 
@@ -66,8 +66,8 @@ class AdaDistillLoss(Loss):
         embeddings = self.projection(embeddings)
         log = self._mix(embeddings, step)
         cosine = cosines(embeddings, self.class_centers)
-        logits = self.scale * ADD_MARGIN[self.softmax](cosine, step.labels, self.margin)
-        return functional.cross_entropy(logits, step.labels), {"accuracy": label_accuracy(cosine, step.labels), **log}
+        loss = margin_softmax(cosine, step.labels, self.scale, self.margin, self.softmax)
+        return loss, {"accuracy": label_accuracy(cosine, step.labels), **log}
 
     @torch.no_grad()
     def _mix(self, embeddings: torch.Tensor, step: Step) -> dict[str, torch.Tensor]:

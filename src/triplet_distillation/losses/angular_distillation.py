@@ -1,10 +1,8 @@
 """Angular distillation (ShrinkTeaNet): the student's embeddings point where the teacher's do."""
 
-from torch.nn import functional
-
 from triplet_distillation.losses import Loss, LossContext
 from triplet_distillation.losses.projection import paired_cosine, projection
-from triplet_distillation.losses.softmax import add_angular_margin, cosines, initial_centers, label_accuracy
+from triplet_distillation.losses.softmax import cosines, initial_centers, label_accuracy, margin_softmax
 
 
 class AngularDistillationLoss(Loss):
@@ -35,11 +33,10 @@ class AngularDistillationLoss(Loss):
 
     def forward(self, embeddings, step):
         cosine = cosines(embeddings, self.class_centers)
-        logits = self.scale * add_angular_margin(cosine, step.labels, self.margin)
-        margin_softmax = functional.cross_entropy(logits, step.labels)
+        classification = margin_softmax(cosine, step.labels, self.scale, self.margin)
         distillation = (1 - paired_cosine(self.projection(embeddings), step.teacher)).mean()
-        return margin_softmax + self.weight * distillation, {
+        return classification + self.weight * distillation, {
             "accuracy": label_accuracy(cosine, step.labels),
-            "margin_softmax": margin_softmax.detach(),
+            "margin_softmax": classification.detach(),
             "distillation": distillation.detach(),
         }

@@ -4,7 +4,7 @@ import torch
 from torch.nn import functional
 
 from triplet_distillation.losses import Loss, LossContext
-from triplet_distillation.losses.softmax import add_angular_margin, cosines, initial_centers, label_accuracy
+from triplet_distillation.losses.softmax import cosines, initial_centers, label_accuracy, margin_softmax
 
 
 class ArcFaceLoss(Loss):
@@ -42,7 +42,7 @@ class ArcFaceLoss(Loss):
             classes = self._sample_classes(labels, step.generator)
             centers, labels = functional.embedding(classes, centers), torch.searchsorted(classes, labels)
         cosine = cosines(embeddings, centers)
-        loss = functional.cross_entropy(self.scale * add_angular_margin(cosine, labels, self.margin), labels)
+        loss = margin_softmax(cosine, labels, self.scale, self.margin)
         return loss, {"accuracy": label_accuracy(cosine, labels)}
 
     def _sample_classes(self, labels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

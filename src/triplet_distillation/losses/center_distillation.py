@@ -3,11 +3,10 @@
 from typing import Literal
 
 import torch
-from torch.nn import functional
 
 from triplet_distillation.losses import Loss, LossContext
 from triplet_distillation.losses.projection import projection
-from triplet_distillation.losses.softmax import ADD_MARGIN, cosines, distillation_margin, label_accuracy
+from triplet_distillation.losses.softmax import cosines, distillation_margin, label_accuracy, margin_softmax
 
 
 class CenterDistillationLoss(Loss):
@@ -46,5 +45,5 @@ class CenterDistillationLoss(Loss):
 
     def forward(self, embeddings, step):
         cosine = cosines(self.projection(embeddings), self.teacher_centers)
-        logits = self.scale * ADD_MARGIN[self.softmax](cosine, step.labels, self.margin)
-        return functional.cross_entropy(logits, step.labels), {"accuracy": label_accuracy(cosine, step.labels)}
+        loss = margin_softmax(cosine, step.labels, self.scale, self.margin, self.softmax)
+        return loss, {"accuracy": label_accuracy(cosine, step.labels)}

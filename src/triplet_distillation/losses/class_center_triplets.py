@@ -30,7 +30,6 @@ class ClassCenterTripletLoss(Loss):
 
     title = "class-center triplets"
     requires = ("class_means", "margins")
-    initial = "student"
 
     class_means: torch.Tensor
 
@@ -62,6 +61,4 @@ class ClassCenterTripletLoss(Loss):
         with torch.no_grad():
             margins = self._margins(triplets, step.labels)
         distances = pairwise_distances(embeddings, self.distance)
-        loss, log = triplet_margin_loss(triplets, distances, margins, self.mining, step.generator)
-        mean_margin = margins[triplets.valid].mean() if triplets.valid.any() else 0.0
-        return loss, {**log, "margin": mean_margin}
+        return triplet_margin_loss(triplets, distances, margins, self.mining, step.generator)

@@ -29,7 +29,6 @@ class CorrelationCongruenceLoss(Loss):
 
     title = "correlation congruence"
     requires = ("teacher_embeddings",)
-    initial = "student"
 
     def __init__(self, context: LossContext, *, gamma: float = 0.4, order: int = 2, weight: float = 1.0):
         super().__init__()

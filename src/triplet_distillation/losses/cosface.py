@@ -1,9 +1,7 @@
 """CosFace: additive cosine margin softmax, an alternative first stage."""
 
-from torch.nn import functional
-
 from triplet_distillation.losses import Loss, LossContext
-from triplet_distillation.losses.softmax import add_cosine_margin, cosines, initial_centers, label_accuracy
+from triplet_distillation.losses.softmax import cosines, initial_centers, label_accuracy, margin_softmax
 
 
 class CosFaceLoss(Loss):
@@ -32,5 +30,5 @@ class CosFaceLoss(Loss):
 
     def forward(self, embeddings, step):
         cosine = cosines(embeddings, self.class_centers)
-        logits = self.scale * add_cosine_margin(cosine, step.labels, self.margin)
-        return functional.cross_entropy(logits, step.labels), {"accuracy": label_accuracy(cosine, step.labels)}
+        loss = margin_softmax(cosine, step.labels, self.scale, self.margin, "cosface")
+        return loss, {"accuracy": label_accuracy(cosine, step.labels)}

@@ -27,7 +27,6 @@ class DarkRankLoss(Loss):
 
     title = "DarkRank"
     requires = ("teacher_embeddings",)
-    initial = "student"
     min_batch_size = 4
 
     def __init__(self, context: LossContext, *, alpha: float = 3.0, beta: int = 3, list_length: int = 3):

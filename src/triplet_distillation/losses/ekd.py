@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 
 import torch
-from torch.nn import functional
 
 from triplet_distillation.losses import Loss, LossContext
-from triplet_distillation.losses.softmax import add_angular_margin, cosines, initial_centers, label_accuracy
+from triplet_distillation.losses.softmax import cosines, initial_centers, label_accuracy, margin_softmax
 
 
 class EKDLoss(Loss):
@@ -79,9 +78,8 @@ class EKDLoss(Loss):
 
     def forward(self, embeddings, step):
         cosine = cosines(embeddings, self.class_centers)
-        logits = self.scale * add_angular_margin(cosine, step.labels, self.margin)
         relations, log = self.relations(embeddings, step.teacher.detach(), step.labels)
-        loss = functional.cross_entropy(logits, step.labels) + relations
+        loss = margin_softmax(cosine, step.labels, self.scale, self.margin) + relations
         return loss, {**log, "relations": relations.detach(), "accuracy": label_accuracy(cosine, step.labels)}
 
     def relations(

@@ -6,10 +6,10 @@ from torch.nn import functional
 from triplet_distillation.losses import Loss, LossContext
 from triplet_distillation.losses.functions import log_sum_exp
 from triplet_distillation.losses.softmax import (
-    add_angular_margin,
     cosines,
     initial_centers,
     label_accuracy,
+    margin_softmax,
     soft_target_loss,
 )
 
@@ -26,7 +26,8 @@ class GroupedKDLoss(Loss):
     Source: Zhao et al., "Grouped Knowledge Distillation for Deep Face Recognition", AAAI 2023.
 
     Args:
-        threshold: of the cumulative probability, in (0, 1]; 0.93 as in the authors' code (WisonZ/GKD, gkd_adaptive.py).
+        threshold: of the cumulative probability, in (0, 1]; default of ours: the number is that of the authors' code
+            (WisonZ/GKD, gkd_adaptive.py), which takes probabilities without a temperature, so that groups are smaller.
         temperature: T; 4 as in the authors' code.
         primary_weight: of the divergence within the primary group P; 4 as in the authors' code.
         binary_weight: of the divergence of the split into P and the rest; 1 as in the authors' code.
@@ -39,9 +40,10 @@ class GroupedKDLoss(Loss):
     The student's class centers are trained with the network; the teacher's stay fixed. The divergence within the
     rest is left out.
 
-    Read differently: the authors' code has one group size for the whole batch, chosen by the student, always counts
-    the label in, and raises the distillation's weight over the first 10 epochs. Here every image has a group of its
-    own, chosen by the teacher, and the weights are constant.
+    Read differently: the authors' code has one group size for the whole batch, chosen by the student from
+    probabilities without a temperature, always counts the label in, and raises the distillation's weight over the
+    first 10 epochs. Here every image has a group of its own, chosen by the teacher from softened probabilities, and
+    the weights are constant.
     """
 
     title = "grouped KD"
@@ -73,17 +75,16 @@ class GroupedKDLoss(Loss):
 
     def forward(self, embeddings, step):
         cosine = cosines(embeddings, self.class_centers)
-        logits = self.scale * add_angular_margin(cosine, step.labels, self.margin)
-        margin_softmax = functional.cross_entropy(logits, step.labels)
+        classification = margin_softmax(cosine, step.labels, self.scale, self.margin)
         student = self.scale * cosine / self.temperature
         teacher = self.scale * cosines(step.teacher.detach(), self.teacher_centers) / self.temperature
         group = self._primary_group(teacher)
         within = soft_target_loss(student.masked_fill(~group, EXCLUDED), teacher.masked_fill(~group, EXCLUDED), 1.0)
         split = soft_target_loss(self._two_way(student, group), self._two_way(teacher, group), 1.0)
         distillation = self.temperature**2 * (self.primary_weight * within + self.binary_weight * split)
-        return margin_softmax + distillation, {
+        return classification + distillation, {
             "accuracy": label_accuracy(cosine, step.labels),
-            "margin_softmax": margin_softmax.detach(),
+            "margin_softmax": classification.detach(),
             "distillation": distillation.detach(),
             "group_size": group.sum(dim=1).to(cosine.dtype).mean(),
         }

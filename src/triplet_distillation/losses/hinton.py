@@ -1,14 +1,13 @@
 """Hinton's knowledge distillation: the student learns the teacher's softened class probabilities."""
 
 import torch
-from torch.nn import functional
 
 from triplet_distillation.losses import Loss, LossContext
 from triplet_distillation.losses.softmax import (
-    add_angular_margin,
     cosines,
     initial_centers,
     label_accuracy,
+    margin_softmax,
     soft_target_loss,
 )
 
@@ -51,12 +50,11 @@ class HintonLoss(Loss):
 
     def forward(self, embeddings, step):
         cosine = cosines(embeddings, self.class_centers)
-        logits = self.scale * add_angular_margin(cosine, step.labels, self.margin)
-        margin_softmax = functional.cross_entropy(logits, step.labels)
+        classification = margin_softmax(cosine, step.labels, self.scale, self.margin)
         teacher_logits = self.scale * cosines(step.teacher.detach(), self.teacher_centers)
         soft_targets = soft_target_loss(self.scale * cosine, teacher_logits, self.temperature)
-        return margin_softmax + self.weight * soft_targets, {
+        return classification + self.weight * soft_targets, {
             "accuracy": label_accuracy(cosine, step.labels),
-            "margin_softmax": margin_softmax.detach(),
+            "margin_softmax": classification.detach(),
             "distillation": soft_targets.detach(),
         }

@@ -57,12 +57,12 @@ class MarginBasedKDLoss(Loss):
     def forward(self, embeddings, step):
         cosine = cosines(embeddings, self.class_centers)
         logits = self.scale * add_angular_margin(cosine, step.labels, self.margin)
-        margin_softmax = functional.cross_entropy(logits, step.labels)
+        classification = functional.cross_entropy(logits, step.labels)
         teacher_cosine = cosines(step.teacher.detach(), self.teacher_centers)
         teacher_logits = self.scale * add_angular_margin(teacher_cosine, step.labels, self.margin)
         soft_targets = soft_target_loss(logits, teacher_logits, self.temperature)
-        return (1 - self.soft_weight) * margin_softmax + self.soft_weight * soft_targets, {
+        return (1 - self.soft_weight) * classification + self.soft_weight * soft_targets, {
             "accuracy": label_accuracy(cosine, step.labels),
-            "margin_softmax": margin_softmax.detach(),
+            "margin_softmax": classification.detach(),
             "distillation": soft_targets.detach(),
         }

@@ -1,11 +1,10 @@
 """MarginDistillation: ArcFace against the teacher's class centers, with a margin for every image."""
 
 import torch
-from torch.nn import functional
 
 from triplet_distillation.losses import Loss, LossContext
 from triplet_distillation.losses.projection import paired_cosine, projection
-from triplet_distillation.losses.softmax import add_angular_margin, cosines, label_accuracy
+from triplet_distillation.losses.softmax import cosines, label_accuracy, margin_softmax
 
 SMALLEST_MAXIMUM = 1e-6
 """Of c_max: below, no image lies on its center's side, and all margins are m_min."""
@@ -52,5 +51,5 @@ class MarginDistillationLoss(Loss):
     def forward(self, embeddings, step):
         margins = self.margins(step.teacher, step.labels)
         cosine = cosines(self.projection(embeddings), self.teacher_centers)
-        loss = functional.cross_entropy(self.scale * add_angular_margin(cosine, step.labels, margins), step.labels)
+        loss = margin_softmax(cosine, step.labels, self.scale, margins)
         return loss, {"accuracy": label_accuracy(cosine, step.labels), "margin": margins.mean()}

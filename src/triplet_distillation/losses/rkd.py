@@ -45,7 +45,6 @@ class RelationalLoss(Loss):
 
     title = "RKD"
     requires = ("teacher_embeddings",)
-    initial = "student"
     min_batch_size = 3
 
     def __init__(self, context: LossContext, *, distance_weight: float = 25.0, angle_weight: float = 50.0):

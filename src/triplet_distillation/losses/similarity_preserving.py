@@ -19,7 +19,6 @@ class SimilarityPreservingLoss(Loss):
 
     title = "similarity-preserving"
     requires = ("teacher_embeddings",)
-    initial = "student"
 
     def __init__(self, context: LossContext, *, weight: float = 1.0):
         super().__init__()

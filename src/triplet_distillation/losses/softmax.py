@@ -45,6 +45,13 @@ ADD_MARGIN = {"arcface": add_angular_margin, "cosface": add_cosine_margin}
 """Name of a margin softmax to the function that adds its margin."""
 
 
+def margin_softmax(
+    cosine: torch.Tensor, labels: torch.Tensor, scale: float, margin: float | torch.Tensor, softmax: str = "arcface"
+) -> torch.Tensor:
+    """Cross entropy of ``scale`` · ``cosine`` [B, N] with the margin of a ``softmax``, a key of :data:`ADD_MARGIN`."""
+    return functional.cross_entropy(scale * ADD_MARGIN[softmax](cosine, labels, margin), labels)
+
+
 def label_accuracy(cosine: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Fraction of a batch whose nearest class center is its own, for the log."""
     return (cosine.detach().argmax(dim=1) == labels).float().mean()
@@ -66,7 +73,13 @@ def distillation_margin(softmax: str, margin: float | str) -> float:
 
 
 def soft_target_loss(student_logits: torch.Tensor, teacher_logits: torch.Tensor, temperature: float) -> torch.Tensor:
-    """T² · KL(p ‖ q) with p, q = softmax of the teacher's and the student's logits / T, mean over the batch."""
+    """T² · KL(p ‖ q) with p, q = softmax of the teacher's and the student's logits / T, mean over the batch.
+
+    Raises:
+        ValueError: T is not positive.
+    """
+    if temperature <= 0:
+        raise ValueError(f"temperature is {temperature}, but must be positive")
     p = functional.softmax(teacher_logits / temperature, dim=1)
     log_p = functional.log_softmax(teacher_logits / temperature, dim=1)
     log_q = functional.log_softmax(student_logits / temperature, dim=1)

@@ -44,5 +44,4 @@ class TripletMarginLoss(Loss):
 
     def forward(self, embeddings, step):
         distances = pairwise_distances(embeddings, self.distance)
-        loss, log = triplet_margin_loss(all_triplets(step.labels), distances, self.margin, self.mining, step.generator)
-        return loss, {**log, "margin": self.margin}
+        return triplet_margin_loss(all_triplets(step.labels), distances, self.margin, self.mining, step.generator)

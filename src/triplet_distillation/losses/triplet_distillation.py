@@ -98,6 +98,4 @@ class TripletDistillationLoss(Loss):
         with torch.no_grad():
             teacher_margins = self.margins.of(triplets, step.teacher, self.distance)
         distances = pairwise_distances(embeddings, self.distance)
-        loss, log = triplet_margin_loss(triplets, distances, teacher_margins, self.mining, step.generator)
-        mean_margin = teacher_margins[triplets.valid].mean() if triplets.valid.any() else 0.0
-        return loss, {**log, "margin": mean_margin}
+        return triplet_margin_loss(triplets, distances, teacher_margins, self.mining, step.generator)

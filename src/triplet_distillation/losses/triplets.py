@@ -102,7 +102,7 @@ def triplet_margin_loss(
 
     Returns:
         The loss (0 with zero gradient if no triplet is chosen) and ``active``: the fraction
-        of the chosen triplets that violate their margin.
+        of the chosen triplets that violate their margin; ``margin``: the mean of all valid triplets.
 
     Raises:
         ValueError: unknown mining strategy.
@@ -112,4 +112,11 @@ def triplet_margin_loss(
         chosen = mining.choose(triplets, gap, margins, generator)
         count = chosen.sum().clamp_min(1)
     violation = torch.where(chosen, margins - gap, 0.0).clamp_min(0)
-    return violation.sum() / count, {"active": (violation.detach() > 0).sum() / count}
+    active = (violation.detach() > 0).sum() / count
+    return violation.sum() / count, {"active": active, "margin": _mean_margin(triplets, margins)}
+
+
+def _mean_margin(triplets: Triplets, margins: torch.Tensor | float) -> torch.Tensor | float:
+    if not isinstance(margins, torch.Tensor):
+        return margins
+    return margins[triplets.valid].mean() if triplets.valid.any() else 0.0

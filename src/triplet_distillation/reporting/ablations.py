@@ -90,7 +90,7 @@ def _page(table: pd.DataFrame, evaluations: Evaluations, ablations: list[Ablatio
             pages.table(header, cells, groups),
         ]
     remarks = [
-        "Every variant differs from its method in this one setting, and starts from the same student.",
+        "Every variant differs from its method in this one setting.",
         "In gray, the 95% confidence interval. Differences are in percentage points; the verdict is on the claim that "
         "the variant beats its method, corrected over all variants, benchmarks and metrics (Holm).",
         *protocols,

@@ -55,7 +55,7 @@ def group(paths: list[str], counts: dict[str, int]) -> dict[str, list[str]]:
 
 
 def short_name(model: str) -> str:
-    """A model's name in the configuration: a method's, that of a model from elsewhere, ``teacher`` or ``student``."""
+    """A model's name in the configuration: a method's, that of a further model, ``teacher`` or ``student``."""
     return model.rpartition("/")[2]
 
 

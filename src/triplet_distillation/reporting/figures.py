@@ -40,18 +40,18 @@ def plot_training_curves(
     logged = dict.fromkeys(name for runs in second.values() for name in runs[0].columns if name not in ALWAYS_LOGGED)
     figure, axes = _panels(2 + len(logged), 5, 3.6)
     _curves(axes[0], first, "loss", "First stage: loss")
-    _curves(axes[1], second, "loss", "Second stage: loss")
+    _curves(axes[1], second, "loss", "Methods: loss")
     for axis in axes[:2]:
         axis.set_ylabel("loss (linear below 1)")
         axis.set_yscale("symlog", linthresh=1)
     for axis, name in zip(axes[2:], logged):
-        _curves(axis, second, name, f"Second stage: {LOGGED_NAMES.get(name, name.replace('_', ' '))}")
+        _curves(axis, second, name, f"Methods: {LOGGED_NAMES.get(name, name.replace('_', ' '))}")
     for axis in axes[: 2 + len(logged)]:
         axis.set_ylim(bottom=min(0, axis.get_ylim()[0]))
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes[0].legend(loc="upper right", fontsize=9)
     handles, names = axes[1].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncol=min(5, len(names)), title="second stage", fontsize=8)
+    figure.legend(handles, names, loc="outside lower center", ncol=min(5, len(names)), title="methods", fontsize=8)
     style.save(figure, output)
 
 

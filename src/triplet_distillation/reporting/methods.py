@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from triplet_distillation.faces.store import FaceStore
-from triplet_distillation.files import write_text
+from triplet_distillation.files import read_json, write_text
 from triplet_distillation.reporting import pages, style
 from triplet_distillation.reporting.context import short_name
 from triplet_distillation.reporting.runs import Evaluations
@@ -24,7 +24,7 @@ class MethodEntry:
         loss: name of its loss.
         family: where it starts, in words; methods of one family have the same start.
         images: passes of images through the student in its training.
-        images_before: the same in the first stage of the student that it starts from; 0 from scratch.
+        starts_from_student: whether the first stage of the student belongs to its cost.
         embeddings: how many caches of teacher embeddings it reads.
         settings: of its loss and training, where they are not the defaults.
         tuned: ``settings``, ``trials`` and ``chosen_on``, or None if nothing was.
@@ -33,25 +33,29 @@ class MethodEntry:
     loss: str
     family: str
     images: int
-    images_before: int
+    starts_from_student: bool
     embeddings: int
     settings: dict[str, Any]
     tuned: dict[str, Any] | None
 
 
 class MethodFacts(NamedTuple):
-    """``entries`` by model; ``timings``: model to the paths of its jobs' timings, the student included; ``store``: path
-    of the store that teachers embed; ``comparisons``: path of the verdicts; ``reference``: the model that others are
-    compared with."""
+    """What is known of a study's methods.
+
+    ``entries`` by model; ``student_images``: passes of images in the student's first stage; ``timings``: model to the
+    paths of its timings, the student included; ``store``: path of the store that teachers embed; ``comparisons``: path
+    of the verdicts; ``reference``: the model that others are compared with.
+    """
 
     entries: dict[str, MethodEntry]
+    student_images: int
     timings: dict[str, list[str]]
     store: str
     comparisons: str
     reference: str
 
 
-class MethodFiles(NamedTuple):
+class MethodsTableFiles(NamedTuple):
     """Paths of the table's outputs."""
 
     csv: str
@@ -59,7 +63,7 @@ class MethodFiles(NamedTuple):
     figure: str
 
 
-def write_methods(evaluations: Evaluations, facts: MethodFacts, outputs: MethodFiles) -> None:
+def write_methods(evaluations: Evaluations, facts: MethodFacts, outputs: MethodsTableFiles) -> None:
     """Write the table of methods and the figure of accuracy against training cost.
 
     Args:
@@ -83,14 +87,12 @@ def methods_table(evaluations: Evaluations, facts: MethodFacts) -> pd.DataFrame:
     """
     faces = len(FaceStore(facts.store))
     seconds = {
-        model: float(np.mean([pd.read_csv(path, sep="\t").s.iloc[0] for path in paths]))
-        for model, paths in facts.timings.items()
+        model: float(np.mean([read_json(path)["seconds"] for path in paths])) for model, paths in facts.timings.items()
     }
-    student_images = max((entry.images_before for entry in facts.entries.values()), default=0)
-    rows = [_row("student", "first stage", student_images, seconds.get("student", 0.0), 0, evaluations)]
+    rows = [_row("student", "first stage", facts.student_images, seconds.get("student", 0.0), 0, evaluations)]
     for model, entry in facts.entries.items():
-        before = seconds.get("student", 0.0) if entry.images_before else 0.0
-        images, embedded = entry.images + entry.images_before, 2 * faces * entry.embeddings
+        before, passed = (seconds.get("student", 0.0), facts.student_images) if entry.starts_from_student else (0.0, 0)
+        images, embedded = entry.images + passed, 2 * faces * entry.embeddings
         rows.append(_row(model, entry.family, images, seconds[model] + before, embedded, evaluations))
     table = pd.DataFrame(rows)
     for benchmark in evaluations.context.benchmarks:
@@ -149,8 +151,8 @@ def _remarks(reference: str) -> list[str]:
         f"The reference is {reference.removeprefix('+ ')}. In gray, the 95% confidence interval; changes are from the "
         "student of the first stage, in percentage points. Verdicts are those of the findings.",
         "Images through the student and seconds include the first stage of the student that a method starts from. "
-        "Seconds are wall time on the machine that ran the study, on average over the runs; of a training that was "
-        "interrupted, only the last part. Compare them if nothing else ran at the same time.",
+        "Seconds are the wall time of all steps on the machine that ran the study, on average over the runs; what else "
+        "runs there at the same time lengthens them.",
         "Images through teachers are embedded once, for all methods and runs with the same teacher; training "
         "reads the embeddings.",
     ]

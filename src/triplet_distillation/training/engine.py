@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import threading
+import time
 from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -75,7 +76,7 @@ def parameter_groups(network: nn.Module, criterion: nn.Module, weight_decay: flo
     ]
 
 
-def train(network: Network, criterion: Loss, batches: BatchDataset, context: TrainContext) -> list[dict]:
+def train(network: Network, criterion: Loss, batches: BatchDataset, context: TrainContext) -> tuple[list[dict], float]:
     """Train ``network`` in place, resuming from the folder's checkpoint if there is one.
 
     Args:
@@ -85,7 +86,8 @@ def train(network: Network, criterion: Loss, batches: BatchDataset, context: Tra
         context: how and where to train.
 
     Returns:
-        One dict per step: ``step, loss, learning_rate, mean_cosine`` and what the loss logs, which may vary.
+        One dict per step: ``step, loss, learning_rate, mean_cosine`` and what the loss logs, which may vary; and the
+        seconds of all steps, those before an interruption included.
 
     Raises:
         TrainingError: a guard (:mod:`.guards`) stopped the run.
@@ -94,7 +96,8 @@ def train(network: Network, criterion: Loss, batches: BatchDataset, context: Tra
     settings, device, dist = context.settings, context.device, context.dist
     guards.check_memory(network, criterion, batches[0], device, PRECISIONS[context.execution.precision])
     state = build_state(network, criterion, context)
-    history = load_checkpoint(state, context)
+    history, before = load_checkpoint(state, context)
+    started = time.perf_counter() - before
     iterations, start = settings.iterations, len(history)
     loader = DataLoader(
         batches,
@@ -113,12 +116,12 @@ def train(network: Network, criterion: Loss, batches: BatchDataset, context: Tra
                 context.snapshots[step + 1](network)
             stop = distributed.all_reduce_any(stop_requested(), device, dist)
             if stop or (step + 1) % settings.checkpoint_every == 0 or step + 1 == iterations:
-                save_checkpoint(state, history, context)
+                save_checkpoint(state, history, time.perf_counter() - started, context)
             if stop:
                 done = f"{step + 1} of {iterations} steps"
                 raise Preempted(f"SIGTERM received: stopped after {done}; the next run resumes there")
     network.eval()
-    return history
+    return history, time.perf_counter() - started
 
 
 def build_state(network: Network, criterion: Loss, context: TrainContext) -> TrainState:
@@ -186,8 +189,8 @@ def _step_seed(seed: int, stream: str, *counters: int) -> int:
     return int(sampling.generator(seed, stream, *counters).integers(2**63))
 
 
-def save_checkpoint(state: TrainState, history: list[dict], context: TrainContext) -> None:
-    """Write the state after the last step of ``history``, in the main process."""
+def save_checkpoint(state: TrainState, history: list[dict], seconds: float, context: TrainContext) -> None:
+    """Write the state after the last step of ``history``, in the main process, with the seconds that it took."""
     if context.dist.rank == 0:
         content = {
             "network": state.network.state_dict(),
@@ -195,6 +198,7 @@ def save_checkpoint(state: TrainState, history: list[dict], context: TrainContex
             "optimizer": state.optimizer.state_dict(),
             "scaler": state.scaler.state_dict(),
             "history": _columns(history),
+            "seconds": seconds,
         }
         checkpoint.save(context.folder, context.digest, len(history), content)
 
@@ -205,12 +209,12 @@ def _columns(history: list[dict]) -> dict[str, list]:
     return {name: [record.get(name, math.nan) for record in history] for name in names}
 
 
-def load_checkpoint(state: TrainState, context: TrainContext) -> list[dict]:
-    """Restore ``state`` from the newest checkpoint; returns the history so far, empty if there is no checkpoint."""
+def load_checkpoint(state: TrainState, context: TrainContext) -> tuple[list[dict], float]:
+    """Restore ``state`` from the newest checkpoint; returns history and seconds so far, none without a checkpoint."""
     with distributed.main_process_first(context.dist):  # the main process sets stale checkpoints aside
         content = checkpoint.load(context.folder, context.digest)
     if content is None:
-        return []
+        return [], 0.0
     state.network.load_state_dict(content["network"])
     state.criterion.load_state_dict(content["criterion"])
     state.optimizer.load_state_dict(content["optimizer"])
@@ -218,7 +222,7 @@ def load_checkpoint(state: TrainState, context: TrainContext) -> list[dict]:
     columns = content["history"]
     history = [dict(zip(columns, row)) for row in zip(*columns.values())]
     log.info("resuming from step %d of %d", len(history), context.settings.iterations)
-    return history
+    return history, content["seconds"]
 
 
 @contextlib.contextmanager

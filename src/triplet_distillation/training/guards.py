@@ -8,6 +8,7 @@ import contextlib
 import copy
 import logging
 import math
+from collections.abc import Generator
 from pathlib import Path
 
 import numpy as np
@@ -100,37 +101,50 @@ def estimated_memory(
 ) -> int:
     """Bytes of weights, gradients and momentum, and of the tensors saved for the backward pass of ``batch``.
 
-    The latter are measured on a copy with as few images as the loss works with and with twice as many, extrapolated
-    linearly, and multiplied by :data:`TRANSIENT`.
+    The latter are measured on copies: those of the network with two and with four images, extrapolated linearly; those
+    of the loss with the whole batch, as they may grow with its square or cube. Their sum is multiplied by
+    :data:`TRANSIENT`.
     """
     parameters = sum(p.numel() * p.element_size() for p in [*network.parameters(), *criterion.parameters()])
-    few = min(criterion.min_batch_size, len(batch.images))
-    more = min(2 * few, len(batch.images))
-    saved = _saved_for_backward(network, criterion, batch, few, precision)
-    if more > few:
-        larger = _saved_for_backward(network, criterion, batch, more, precision)
-        saved += (larger - saved) // (more - few) * (len(batch.images) - few)
+    (two, embeddings), (four, _) = (_saved_by_network(network, batch, images, precision) for images in (2, 4))
+    saved = two + (four - two) // 2 * (len(batch.images) - 2) + _saved_by_loss(criterion, batch, embeddings.shape[1])
     return 3 * parameters + round(TRANSIENT[device.type] * saved)
 
 
-def _saved_for_backward(network: nn.Module, criterion: Loss, batch: Batch, images: int, precision: torch.dtype) -> int:
-    network, criterion = copy.deepcopy(network).cpu().train(), copy.deepcopy(criterion).cpu().train()
-    parameters = {p.untyped_storage().data_ptr() for p in [*network.parameters(), *criterion.parameters()]}
-    saved = {}
+def _saved_by_network(
+    network: nn.Module, batch: Batch, images: int, precision: torch.dtype
+) -> tuple[int, torch.Tensor]:
+    """Bytes saved for the backward pass of a few images, and their embeddings."""
+    network = copy.deepcopy(network).cpu().train()
+    with _saved_for_backward(network) as saved, torch.autocast("cpu", precision, enabled=precision != torch.float32):
+        embeddings = network(normalize_pixels(batch.images[:images]))
+    return sum(saved.values()), embeddings
+
+
+def _saved_by_loss(criterion: Loss, batch: Batch, embedding_size: int) -> int:
+    """Bytes saved for the backward pass of a loss of the whole batch, with random embeddings."""
+    criterion, generator = copy.deepcopy(criterion).cpu().train(), torch.Generator().manual_seed(0)
+    embeddings = torch.randn(len(batch.labels), embedding_size, generator=generator).requires_grad_()
+    with _saved_for_backward(criterion) as saved:
+        loss, _ = criterion(embeddings, Step(batch.labels, generator, tuple(batch.teachers)))
+    assert loss.ndim == 0  # keeps the graph alive until here, so that no storage reuses a counted address
+    return sum(saved.values())
+
+
+@contextlib.contextmanager
+def _saved_for_backward(module: nn.Module) -> Generator[dict[int, int]]:
+    """Address to bytes of every tensor that the block saves for its backward pass, without parameters."""
+    parameters = {parameter.untyped_storage().data_ptr() for parameter in module.parameters()}
+    saved: dict[int, int] = {}
 
     def pack(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
-        saved[storage.data_ptr()] = storage.nbytes()
+        if storage.data_ptr() not in parameters:
+            saved[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    generator = torch.Generator().manual_seed(0)
-    step = Step(batch.labels[:images], generator, tuple(teacher[:images] for teacher in batch.teachers))
     with torch.random.fork_rng(devices=[]), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        with torch.autocast("cpu", precision, enabled=precision != torch.float32):
-            embeddings = network(normalize_pixels(batch.images[:images])).float()
-        loss, _ = criterion(embeddings, step)
-    assert loss.ndim == 0  # keeps the graph alive until here, so that no storage reuses a counted address
-    return sum(size for pointer, size in saved.items() if pointer not in parameters)
+        yield saved
 
 
 def free_memory(device: torch.device) -> int:

@@ -13,7 +13,7 @@ import torch
 
 from triplet_distillation import registry
 from triplet_distillation.faces.store import FaceStore
-from triplet_distillation.files import read_json
+from triplet_distillation.files import read_json, write_json
 from triplet_distillation.logs import summary
 from triplet_distillation.networks import Network, weights
 from triplet_distillation.networks.execution import setup_device
@@ -77,13 +77,15 @@ def _train(job: TrainingJob, folder: Path) -> pd.DataFrame:
         train_context = engine.TrainContext(
             job.training, job.execution, job.seed, device, dist, folder, job_digest, snapshots
         )
-        history = pd.DataFrame(engine.train(network, criterion, batches, train_context))
+        records, seconds = engine.train(network, criterion, batches, train_context)
+        history = pd.DataFrame(records)
         if dist.rank == 0:
             weights.save(job.weights, network, job.network, provenance)
             loss_files.write_loss_state(job.loss_state, criterion, provenance)
             for number, output in enumerate(job.snapshots):
                 shutil.copyfile(_snapshot_file(folder, number), output)
             write_table(job.history, history)
+            write_json(job.timing, {"seconds": seconds})
     return history
 
 

@@ -40,9 +40,11 @@ def assert_same_faces(found, expected):
         assert detection.score == pytest.approx(reference.score, abs=0.02)
 
 
-def test_same_faces_on_all_orl_images(ours, package, orl):
-    assert len(orl) == 400
-    for found, expected in zip(ours.detect(orl), package.detect(orl)):
+def test_same_faces_on_every_person_of_orl(ours, package, orl):
+    """Two of everyone's ten images; benchmarks/alignment.py compares more."""
+    chosen = orl[::5]
+    assert len(chosen) == 80
+    for found, expected in zip(ours.detect(chosen), package.detect(chosen)):
         assert_same_faces(found, expected)
 
 

@@ -1,4 +1,4 @@
-"""Each stage is killed at ten random moments: the next run ends with the bytes of an uninterrupted one."""
+"""Each stage is killed at five random moments: the next run ends with the bytes of an uninterrupted one."""
 
 import multiprocessing
 import os
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from runs import distill, run, sibling_folder
 
-KILLS = 10
+KILLS = 5
 TRAINING = {"iterations": 10, "checkpoint_every": 2}
 RANDOM = np.random.default_rng(5)
 

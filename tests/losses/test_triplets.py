@@ -196,3 +196,23 @@ def test_unknown_names_are_rejected_with_the_valid_ones():
         TripletMarginLoss(LossContext(4, 6), margin=0.4, distance="euclid")(embeddings, Step(labels, make_generator()))
     with pytest.raises(ValueError, match="semihard"):
         TripletMarginLoss(LossContext(4, 6), margin=0.4, mining="hard")(embeddings, Step(labels, make_generator()))
+
+
+@pytest.mark.parametrize("distance", DISTANCES)
+@pytest.mark.parametrize("mining", ["all", "semihard", "batch_hard", "random"])
+@pytest.mark.parametrize("distilled", [False, True])
+def test_gradient_matches_finite_differences(distance, mining, distilled):
+    embeddings, labels = batch()
+    teacher, _ = batch(seed=5, size=9)
+    context = LossContext(4, 6, min_margin=0.2, max_margin=0.5)
+    settings = {"distance": distance, "mining": mining, "num_triplets": 10}
+    criterion = (
+        TripletDistillationLoss(context, **settings)
+        if distilled
+        else TripletMarginLoss(context, margin=0.4, **settings)
+    )
+
+    def loss(e):
+        return criterion(e, Step(labels, make_generator(), (teacher,)))[0]
+
+    assert torch.autograd.gradcheck(loss, embeddings.requires_grad_(), fast_mode=True)

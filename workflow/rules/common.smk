@@ -135,7 +135,7 @@ wildcard_constraints:
     seed=r"[0-9]+",
     round=r"[0-9]+",
     shard=r"[0-9]+",
-    snapshot=r"/snapshots/[0-9]+|",
+    snapshot=r"(snapshots/[0-9]+/)?",
     further=r"(models/[A-Za-z0-9_.-]+/)?",
 
 
@@ -419,7 +419,8 @@ def model_name(teacher):
 
 def teacher_embeddings(wildcards):
     """Embeddings by the study's teacher, or by a further model."""
-    return first_stage_file(wildcards.further.rstrip("/") or "teacher", "embeddings.npy")(wildcards)
+    model = str(Path(wildcards.further)) if wildcards.further else "teacher"
+    return first_stage_file(model, "embeddings.npy")(wildcards)
 
 
 def teacher_folders(method, seed):

@@ -1,13 +1,13 @@
 # Embed every face and its flipped copy with a teacher, or a snapshot of it, once.
 use rule template as embed with:
     input:
-        weights="<results>/{teacher}/seed{seed}{snapshot}/weights.safetensors",
+        weights="<results>/{teacher}/seed{seed}/{snapshot}weights.safetensors",
         store=TRAINING_STORE,
     output:
-        embeddings="<results>/{teacher}/seed{seed}{snapshot}/embeddings.npy",
-        sidecar="<results>/{teacher}/seed{seed}{snapshot}/embeddings.json",
+        embeddings="<results>/{teacher}/seed{seed}/{snapshot}embeddings.npy",
+        sidecar="<results>/{teacher}/seed{seed}/{snapshot}embeddings.json",
     pathvars:
-        name="embed/{teacher}.seed{seed}{snapshot}",
+        name="embed/{snapshot}{teacher}.seed{seed}",
     wildcard_constraints:
         teacher="|".join(["teacher", *OTHERS]),
     threads: study["execution"]["threads"]

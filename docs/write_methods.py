@@ -66,7 +66,8 @@ def section(name: str) -> str:
         blocks[key] = f"{blocks[key]}\n\n{text}" if key in blocks else text
     entry = {"loss": name}
     lines = [f"### {configuration.loss_title(entry)}: `loss: {name}`\n", blocks["formula"], ""]
-    lines += [f"Source: {_flat(blocks['Source'])}\n", _settings(name, blocks.get("Args", "")), _requirements(entry)]
+    lines += [f"Source: {_flat(blocks['Source'])}\n"] if "Source" in blocks else []
+    lines += [_settings(name, blocks.get("Args", "")), _requirements(entry)]
     lines += [blocks[key] + "\n" for key in ("remarks",) if key in blocks]
     if "Read differently" in blocks:
         lines.append(f"Read differently: {_flat(blocks['Read differently'])}\n")
@@ -78,7 +79,9 @@ def _settings(name: str, block: str) -> str:
     for setting, text in re.findall(
         r"^(?:    )?(\w[\w, ]*): ((?:.+\n?)(?:(?:    ){1,2} +.*\n?)*)", block, re.MULTILINE
     ):
-        names = setting.split(", ")
+        names = [each for each in setting.split(", ") if each in known]
+        if not names:
+            continue
         defaults = ", ".join(_default(known[each]) for each in names)
         meaning = _spelled_out(text, known[names[0]][0])
         rows.append(f"| {', '.join(f'`{each}`' for each in names)} | {defaults} | {meaning} |")

@@ -392,6 +392,8 @@ def test_protocol_is_one_of_the_sources_and_templates_have_no_folds():
             ["methods.x.training.augmentation.shfit: unknown key", "'shift'"],
         ),
         ({"reference": "triplet"}, ["reference: 'triplet' is not defined"]),
+        ({"methods/teacher": {"loss": "rkd"}}, ["methods.teacher: there is already a model of this name"]),
+        ({"methods/x": {"loss": "../losses/rkd"}}, ["methods.x.loss", "is not one of"]),
         ({"student/snapshots": 2}, ["student: snapshots and class_centers are settings of the teacher"]),
         ({"student/method": {"loss": "rkd"}}, ["student.method: rkd requires teacher_embeddings"]),
         ({"models/m": {"network": "slim"}}, ["models.m.weights", "set their path, or training"]),
@@ -473,3 +475,27 @@ def test_every_study_of_the_workflow_is_valid_and_its_methods_start_where_they_s
     for name, method in study["methods"].items():
         spent = images[name] + (configuration.initial_of(method) == "student") * 960
         assert abs(spent - budget) < 24, name
+
+
+def test_control_as_reference_is_compared_with_its_distillation_once():
+    study = configuration.resolve(DEFAULT | {"reference": "triplet_matched"}, SCHEMA)
+    found = configuration.claims(study)
+    assert ("triplet_distillation", "triplet_matched") in found
+    assert ("triplet_matched", "triplet_distillation") not in found
+    assert ("triplet_matched", "triplet_0.3") in found
+
+
+@pytest.mark.parametrize(
+    ("annotation", "fits", "misfits"),
+    [
+        ("Literal['a', 'b'] | None", ["a", None], ["c", 1]),
+        ("float | Literal['matched']", [0.5, 1, "matched"], ["other", True]),
+        ("int | float", [1, 0.5], ["x"]),
+        ("str | float", ["x", 0.5], [[1]]),
+        ("Sequence[int]", [[1, 2]], [[], [1.5], ["a"], 3]),
+        ("", ["anything", 3], []),
+    ],
+)
+def test_values_are_checked_against_every_kind_of_annotation(annotation, fits, misfits):
+    assert all(configuration._fits(value, annotation) for value in fits)
+    assert not any(configuration._fits(value, annotation) for value in misfits)

@@ -67,3 +67,13 @@ def test_training_script_depends_on_the_loop_but_not_on_losses_or_figures():
 
 def test_digest_ignores_key_order():
     assert provenance.digest({"a": 1, "b": 2}) == provenance.digest({"b": 2, "a": 1})
+
+
+def test_relative_imports_count(package):
+    folder = package / "triplet_distillation"
+    (folder / "a.py").write_text("from . import b\nfrom .c import x\n\ndef f():\n    return b.g() + x\n")
+    before = version(package)
+    (folder / "c.py").write_text("x = 2\n")
+    changed = version(package)
+    (folder / "b.py").write_text("def g():\n    return 3\n")
+    assert len({before, changed, version(package)}) == 3

@@ -62,6 +62,12 @@ def test_attributes_may_be_annotated_and_fall_back_to_the_base_class(package):
             r"bad\.py: the default of x is 1 / 3: write a literal",
         ),
         ("class A(Loss:\n", r"losses/bad\.py cannot be read: .*line 1"),
+        ("class A(Loss):\n    requires = 'margins'\n", r"requires must be like \(\), not 'margins'"),
+        ("class A(Loss):\n    requires = (3,)\n", r"requires must be like \(\), not \(3,\)"),
+        ("class A(Loss):\n    min_batch_size = '8'\n", r"min_batch_size must be like 2, not '8'"),
+        ("class A(Loss):\n    require = ('margins',)\n", r"require has no meaning\. Did you mean 'requires'"),
+        ("class A(Loss):\n    title, requires = 'a', ()\n", r"set every attribute in a line of its own"),
+        ("class A(Loss): ...\nclass B(Loss): ...\n", r"bad\.py has two public classes derived from Loss, A and B"),
         ("class A(B):\n    pass\n", r"bad\.py has no public class that is derived from Loss directly"),
     ],
 )
@@ -72,3 +78,13 @@ def test_what_is_wrong_in_a_file_is_said_when_it_is_used_and_only_then(package, 
     registry.check("losses", "good")
     with pytest.raises(registry.PluginError, match=message):
         registry.check("losses", "bad")
+
+
+def test_file_that_is_not_utf8_and_names_that_are_paths_are_refused(package):
+    (package / "bad.py").write_bytes("class A(Loss):\n    title = 'é'\n".encode("latin-1"))
+    assert registry.names("losses") == []
+    with pytest.raises(registry.PluginError, match=r"losses/bad\.py cannot be read"):
+        registry.check("losses", "bad")
+    for name in ("../losses/bad", "a b", "3a"):
+        with pytest.raises(registry.PluginError, match="is not one of"):
+            registry.check("losses", name)

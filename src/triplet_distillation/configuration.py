@@ -226,6 +226,8 @@ def _check_names(config: dict, schema: dict) -> list[str]:
     problems += _check_reference("export.method", chosen, config["methods"]) if chosen else []
     shared = _check_sampling("second_stage.training", config["second_stage"]["training"], config["execution"])
     for name, entry in config["methods"].items():
+        if name in ("teacher", "student"):
+            problems.append(f"methods.{name}: there is already a model of this name")
         problems += shared or _check_method(f"methods.{name}", entry, config, schema)
     problems += _check_reference("reference", config["reference"], config["methods"]) if config["reference"] else []
     if not problems:
@@ -291,7 +293,13 @@ def _check_requirements(key: str, entry: dict, config: dict) -> list[str]:
     if initial_of(entry) not in INITIAL:
         problems.append(f"{key}.initial: {_not_one_of(initial_of(entry), INITIAL)}")
     if "margins" in required and "distance" not in registry.arguments("losses", loss):
-        problems.append(f"{key}.loss: {loss} requires margins, which are measured in a distance: give it that setting")
+        return [f"{key}.loss: {loss} requires margins, which are measured in a distance: give it that setting"]
+    if "teacher_snapshots" in required and "teacher_embeddings" not in required:
+        problems.append(
+            f"{key}.loss: {loss} requires teacher_snapshots, which only says which teacher_embeddings it gets"
+        )
+    if "margins" in required and method_distance(entry) not in known_distances():
+        problems.append(f"{key}.distance: {_not_one_of(method_distance(entry), known_distances())}")
     if "teachers" in entry and not learns_from_teacher(entry):
         problems.append(f"{key}.teachers: {loss} has no teacher")
     with_network = [name for name, model in config["models"].items() if "network" in model]
@@ -300,7 +308,7 @@ def _check_requirements(key: str, entry: dict, config: dict) -> list[str]:
     if problems:
         return problems
     number, count = _loss_attribute(entry, "num_teachers"), len(teachers_of(entry))
-    if "teacher_embeddings" in required and number not in (0, count):
+    if learns_from_teacher(entry) and number not in (0, count):
         problems.append(f"{key}.teachers: {loss} learns from {number} teachers, but the entry has {count}")
     return problems
 
@@ -361,6 +369,11 @@ def _check_ablations(config: dict, schema: dict) -> list[str]:
                 )
     if problems:
         return problems
+    for base, settings in config["ablations"].items():
+        for setting, values in settings.items():
+            names = [_variant_name(base, setting, value) for value in values]
+            if len(set(names)) < len(names):
+                problems.append(f"ablations.{base}.{setting}: two values would make the same file name")
     for name, variant in ablation_methods(config).items():
         base, method = f"ablations.{variant.base}", variant.method
         key = f"{base}.{variant.setting}"
@@ -416,8 +429,9 @@ def _check_controls(config: dict) -> list[str]:
                 f"{', '.join(distilled) or '(none: the study has no such method)'}"
             )
             continue
+        loss = methods[target]["loss"]
         pair = [
-            {key: _setting(each, key) for key in CONTROLLED}
+            {key: _setting(each, key) for key in CONTROLLED if key in registry.arguments("losses", loss)}
             | {"training": method_training(each, config), "initial": initial_of(each)}
             for each in (method, methods[target])
         ]
@@ -441,6 +455,11 @@ def _check_first_stage(config: dict) -> list[str]:
         if required:
             names = " and ".join(required)
             problems.append(f"{role}.method: {method['loss']} requires {names}, which only methods get: use arcface")
+        size, least = batch_size(entry["training"]), _loss_attribute(method, "min_batch_size")
+        if size < least:
+            problems.append(
+                f"{role}.training.sampling: {method['loss']} needs batches of at least {least} images, not {size}"
+            )
         if (steps := entry["training"]["iterations"]) <= entry.get("snapshots", 0):
             problems.append(f"{role}.snapshots: {entry['snapshots']} are too many for a training of {steps} steps")
     student = config["student"]
@@ -566,7 +585,10 @@ def _check_settings(key: str, package: str, selector: str, entry: dict, other_ke
     except registry.PluginError as error:
         return [f"{key}.{selector}: {error}"]
     allowed = registry.arguments(package, name)
-    problems = []
+    problems = [
+        f"{key}.{selector}: {name} has a setting called {setting}, which is a key of the entry: give it another name"
+        for setting in sorted(allowed.keys() & (other_keys | {selector}))
+    ]
     for setting, value in entry.items():
         if setting in other_keys or setting == selector:
             continue
@@ -574,7 +596,7 @@ def _check_settings(key: str, package: str, selector: str, entry: dict, other_ke
             names = sorted(allowed.keys() | other_keys | {selector})
             hint = _hint(key, setting, names)
             problems.append(f"{key}.{setting}: {name} has no such setting.{hint} Allowed: {', '.join(names)}")
-        elif (allowed_values := choices(allowed[setting][0])) and value not in allowed_values:
+        elif (allowed_values := choices(allowed[setting][0])) and not _fits(value, allowed[setting][0]):
             problems.append(f"{key}.{setting}: {_not_one_of(value, allowed_values)}")
         elif not _fits(value, allowed[setting][0]):
             problems.append(f"{key}.{setting}: expected {allowed[setting][0]}, got {_described(value)}.{_cause(value)}")
@@ -596,19 +618,37 @@ TYPES: dict[str, tuple[type, ...]] = {
 
 def _fits(value: Any, annotation: str) -> bool:
     """Whether a value has the type of an annotation, or is one of the words that it allows beside it."""
-    plain, _, words = annotation.partition(" | ")
-    if plain not in TYPES or value in choices(words):
-        return True
+    return any(_fits_one(value, each) for each in _alternatives(annotation))
+
+
+def _fits_one(value: Any, plain: str) -> bool:
+    if plain.startswith("Literal["):
+        return value in choices(plain)
+    if plain == "None":
+        return value is None
     if plain == "Sequence[int]" and isinstance(value, list):
         return bool(value) and all(type(each) is int for each in value)
+    if plain not in TYPES:
+        return True
     return isinstance(value, TYPES[plain]) and (plain == "bool" or not isinstance(value, bool))
 
 
+def _alternatives(annotation: str) -> list[str]:
+    """The parts of ``float | Literal['a', 'b'] | None``."""
+    node, parts = ast.parse(annotation or "Any", mode="eval").body, []
+    while isinstance(node, ast.BinOp):
+        parts.append(ast.unparse(node.right))
+        node = node.left
+    return [ast.unparse(node), *reversed(parts)]
+
+
 def choices(annotation: str) -> tuple[str, ...]:
-    """The values that ``Literal['a', 'b']`` allows; none for other annotations."""
-    if not annotation.startswith("Literal["):
+    """The values that ``Literal['a', 'b']`` allows; none for annotations that allow anything else."""
+    parts = [part for part in _alternatives(annotation) if part != "None"]
+    if not all(part.startswith("Literal[") for part in parts):
         return ()
-    return ast.literal_eval(f"({annotation.removeprefix('Literal[').removesuffix(']')},)")
+    listed = (ast.literal_eval(f"({part.removeprefix('Literal[').removesuffix(']')},)") for part in parts)
+    return tuple(value for values in listed for value in values)
 
 
 def published_protocol(benchmark: dict, datasets: dict) -> str:
@@ -824,12 +864,18 @@ def claims(config: dict) -> list[tuple[str, str | None]]:
     with_student = [(name, None) for name in methods]
     teachers = {name for method in methods.values() for name in teachers_of(method)}
     further = [(reference, model) for model in config["models"] if model not in teachers]
-    return list(dict.fromkeys([*controls, *others, *with_student, *further]))
+    found = dict.fromkeys([*controls, *others, *with_student, *further])
+    return [(a, b) for a, b in found if (b, a) not in controls]  # a control as reference would be compared twice
 
 
 def loss_settings(method: dict) -> dict:
     """The settings of a method's loss: its entry without the keys that are not the loss's."""
     return {key: value for key, value in method.items() if key not in METHOD_KEYS | {"loss"}}
+
+
+def known_distances() -> tuple[str, ...]:
+    """The distances in which margins are measured."""
+    return choices(registry.arguments("losses", "triplet")["distance"][0])
 
 
 def method_distance(method: dict) -> str:

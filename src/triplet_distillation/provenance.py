@@ -61,13 +61,21 @@ def _parsed(path: Path) -> tuple[str, tuple[Path, ...]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             imported += [_imported_path(alias.name) for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            imported.append(_imported_path(node.module))
-            imported += [_imported_path(f"{node.module}.{alias.name}") for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            module = _absolute_name(path, node)
+            imported += [_imported_path(name) for name in [module, *(f"{module}.{alias.name}" for alias in node.names)]]
         body = getattr(node, "body", None)
         if isinstance(body, list):  # drop docstrings, and strings that serve as comments
             vars(node)["body"] = [each for each in body if not _is_string(each)] or [ast.Pass()]
     return f"{path.name} {ast.dump(tree)}", tuple(path for path in imported if path)
+
+
+def _absolute_name(path: Path, node: ast.ImportFrom) -> str:
+    """The module that a file imports from, also where it says so relative to itself."""
+    if not node.level or not path.is_relative_to(PACKAGE):
+        return node.module or ""
+    parents = path.relative_to(PACKAGE.parent).parts[: -node.level]
+    return ".".join([*parents, *([node.module] if node.module else [])])
 
 
 def _is_string(node: ast.AST) -> bool:

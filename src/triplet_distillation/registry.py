@@ -67,12 +67,23 @@ def check(package: str, name: str) -> None:
     Raises:
         PluginError: there is no such file (the message lists those that exist), or something in it is wrong.
     """
-    if not (package_folder(package) / f"{name}.py").is_file():
+    if not name.isidentifier() or not (package_folder(package) / f"{name}.py").is_file():
         known = names(package)
         raise PluginError(f"{name!r} is not one of {', '.join(known)}.{suggest(name, known)}")
     arguments(package, name)
-    for key in _literals(_base_class(package)):
-        attribute(package, name, key)
+    expected = _literals(_base_class(package))
+    for key, node in expected.items():
+        default, value = _literal(node, package), attribute(package, name, key)
+        if type(value) is not type(default) or not _same_items(value, default):
+            raise PluginError(f"{_shown(package, name)}: {key} must be like {default!r}, not {value!r}")
+    for key in _literals(_class_of(package, name)).keys() - expected.keys():
+        if close := difflib.get_close_matches(key, expected, n=1, cutoff=0.8):
+            raise PluginError(f"{_shown(package, name)}: {key} has no meaning. Did you mean {close[0]!r}?")
+
+
+def _same_items(value: Any, default: Any) -> bool:
+    """Whether a tuple has text only, as all of the base classes' have."""
+    return not isinstance(default, tuple) or all(isinstance(each, str) for each in value)
 
 
 def arguments(package: str, name: str) -> dict[str, tuple[str, Any]]:
@@ -125,6 +136,10 @@ def _literals(found: ast.ClassDef) -> dict[str, ast.expr]:
     """The attributes that a class sets in its body, with or without an annotation."""
     values = {}
     for node in found.body:
+        if isinstance(node, ast.AugAssign) or (
+            isinstance(node, ast.Assign) and any(isinstance(target, ast.Tuple) for target in node.targets)
+        ):
+            raise PluginError(f"class {found.name}: {ast.unparse(node)}: set every attribute in a line of its own")
         if isinstance(node, ast.Assign):
             values |= {target.id: node.value for target in node.targets if isinstance(target, ast.Name)}
         elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value:
@@ -135,7 +150,7 @@ def _literals(found: ast.ClassDef) -> dict[str, ast.expr]:
 def _literal(node: ast.expr, where: str) -> Any:
     try:
         return ast.literal_eval(node)
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise PluginError(
             f"{where} is {ast.unparse(node)}: write a literal (a number, text, a tuple), as it is read without running "
             "the file"
@@ -157,7 +172,7 @@ def _class_of(package: str, name: str) -> ast.ClassDef:
     base, path = PLUGIN_CLASS[package], package_folder(package) / f"{name}.py"
     try:
         found = _plugin_class(path, base, path.stat().st_mtime_ns)
-    except SyntaxError as error:
+    except SyntaxError as error:  # also if it is not UTF-8
         raise PluginError(f"{_shown(package, name)} cannot be read: {error.msg}, line {error.lineno}") from error
     if found is None:
         raise PluginError(f"{_shown(package, name)} has no public class that is derived from {base} directly")
@@ -167,10 +182,17 @@ def _class_of(package: str, name: str) -> ast.ClassDef:
 @functools.lru_cache
 def _plugin_class(path: Path, base: str, modified: int) -> ast.ClassDef | None:
     """The public class in a file, as last ``modified``, that names ``base`` as its base class."""
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.ClassDef) and not node.name.startswith("_") and base in map(_last_name, node.bases):
-            return node
-    return None
+    found = [
+        node
+        for node in ast.parse(path.read_bytes()).body
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_") and base in map(_last_name, node.bases)
+    ]
+    if len(found) > 1:
+        names = " and ".join(node.name for node in found)
+        raise PluginError(
+            f"{path.name} has two public classes derived from {base}, {names}: one of them is another file"
+        )
+    return found[0] if found else None
 
 
 def _last_name(node: ast.expr) -> str:

@@ -113,34 +113,65 @@ def test_two_processes_have_one_processs_losses(tmp_path):
             assert two[name] == pytest.approx(expected, rel=1e-9, abs=1e-12), name
 
 
-class LateLoss(Loss):
-    """Makes a projection in its first step, and logs another key in every step."""
+class OddLoss(Loss):
+    """Logs another key in every step, and does what ``odd`` says."""
 
-    def __init__(self, context, *, late=False):
+    def __init__(self, context, *, odd=""):
         super().__init__()
-        self.late, self.projection = late, torch.nn.Linear(context.embedding_size, 2)
+        self.odd, self.projection = odd, torch.nn.Linear(context.embedding_size, 2)
+        self.register_buffer("bank", torch.zeros(0, context.embedding_size))
 
     def forward(self, embeddings, step):
-        if self.late:
+        if self.odd == "late parameter":
             self.projection = torch.nn.Linear(embeddings.shape[1], 2)
-        return self.projection(embeddings).square().mean(), {f"step{step.index}_of_{step.iterations}": 1.0}
+        if self.odd == "growing buffer":
+            self.bank = torch.cat([self.bank, embeddings.detach()])
+        loss = self.projection(embeddings).square().mean()
+        log = {f"step{step.index}_of_{step.iterations}": 1.0}
+        return {
+            "rising": (loss + 100.0 * step.index, log),
+            "vector": (loss[None], log),
+            "only a loss": loss,
+            "detached": (loss.detach(), log),
+            "reserved name": (loss, {"loss": loss}),
+            "vector in the log": (loss, {"part": embeddings[0]}),
+        }.get(self.odd, (loss, log))
 
 
-def use_late_loss(monkeypatch):
+@pytest.fixture
+def odd_loss(monkeypatch):
     original = registry.load
-    monkeypatch.setattr(registry, "load", lambda kind, name: LateLoss if kind == "losses" else original(kind, name))
+    monkeypatch.setattr(registry, "load", lambda kind, name: OddLoss if kind == "losses" else original(kind, name))
 
 
-def test_parameter_made_during_a_step_is_an_error(folder, small_store, monkeypatch):
-    use_late_loss(monkeypatch)
-    with pytest.raises(
-        TrainingError, match=r"LateLoss made its parameters projection\.weight, projection\.bias during"
-    ):
-        run(folder, small_store, training=SHORT, loss_settings={"late": True})
+@pytest.mark.parametrize(
+    ("odd", "message"),
+    [
+        ("late parameter", r"OddLoss made its parameters projection\.weight, projection\.bias during a step"),
+        ("growing buffer", "OddLoss changed the size of its state bank during a step"),
+        ("vector", "OddLoss must return a scalar tensor that depends on the embeddings"),
+        ("only a loss", "OddLoss must return a loss and a dict of what to log"),
+        ("detached", "OddLoss must return a scalar tensor that depends on the embeddings"),
+        ("reserved name", "OddLoss logs loss, which is logged for every method"),
+        ("vector in the log", "OddLoss logs 'part', which is not one number"),
+    ],
+)
+def test_what_a_method_does_wrong_is_said_before_or_in_its_first_step(odd_loss, folder, small_store, odd, message):
+    with pytest.raises(TrainingError, match=message):
+        run(folder, small_store, training=SHORT, loss_settings={"odd": odd})
+    assert not list((folder / "checkpoint").glob("*.pt"))
 
 
-def test_what_is_logged_may_vary_and_survives_a_kill(folder, small_store, monkeypatch):
-    use_late_loss(monkeypatch)
+def test_loss_that_grows_by_design_does_not_stop_the_training(odd_loss, folder, small_store, monkeypatch):
+    settings = {"training": SHORT | {"iterations": 44}, "loss_settings": {"odd": "rising"}}
+    with pytest.raises(TrainingError, match="a loss that grows by design sets loss_may_rise"):
+        run(folder, small_store, **settings)
+    monkeypatch.setattr(OddLoss, "loss_may_rise", True)
+    _, history = run(sibling_folder(folder, "rising"), small_store, **settings)
+    assert len(history) == 44
+
+
+def test_what_is_logged_may_vary_and_survives_a_kill(odd_loss, folder, small_store, monkeypatch):
     _, history = run(folder, small_store, training=SHORT)
     assert [history[f"step{index}_of_4"].notna().tolist().index(True) for index in range(4)] == [0, 1, 2, 3]
     interrupted = sibling_folder(folder, "interrupted")

@@ -55,7 +55,10 @@ class LossContext(NamedTuple):
         """
         found = getattr(self, name)
         if found is None:
-            raise ValueError(f"the method uses {name}, but was not given any: add {name!r} to what it requires")
+            raise ValueError(
+                f"the method uses {name}, but has none: add {name!r} to what it requires (student_centers can still be "
+                "missing: see losses/softmax.py)"
+            )
         return found
 
     @property
@@ -86,7 +89,13 @@ class Step(NamedTuple):
 
     @property
     def teacher(self) -> Tensor:
-        """The embeddings [B, D] of the only, or first, teacher."""
+        """The embeddings [B, D] of the only, or first, teacher.
+
+        Raises:
+            ValueError: there is none, because the method does not require it.
+        """
+        if not self.teachers:
+            raise ValueError("the method uses a teacher, but has none: add 'teacher_embeddings' to requires")
         return self.teachers[0]
 
 
@@ -102,6 +111,7 @@ class Loss(nn.Module):
             its batches, its number of steps.
         num_teachers: how many teachers the method learns from; 0 stands for any number from 1.
         min_batch_size: images that a batch must have at least.
+        loss_may_rise: whether the loss grows by design, so that this is no reason to stop.
         provides: what else than a network remains of a first stage with this method: ``("class_centers",)`` if its
             parameter of this name holds those of the classifier.
 
@@ -117,6 +127,7 @@ class Loss(nn.Module):
     training_defaults: ClassVar[dict[str, Any]] = {}
     num_teachers: int = 1
     min_batch_size: int = 2
+    loss_may_rise: bool = False
     provides: tuple[str, ...] = ()
 
     def __init__(self, context: LossContext | None = None):
@@ -131,7 +142,8 @@ class Loss(nn.Module):
             step: labels, teachers and the number of the step.
 
         Returns:
-            A scalar, and what to log; the keys may vary from step to step.
+            A scalar, and what to log: numbers by name, which may vary from step to step, except ``step``, ``loss``,
+            ``learning_rate`` and ``mean_cosine``, which are logged for every method.
         """
         raise NotImplementedError
 

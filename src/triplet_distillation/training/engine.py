@@ -110,7 +110,7 @@ def train(network: Network, criterion: Loss, batches: BatchDataset, context: Tra
     with _tensorboard(context, start) as write_record, _catch_sigterm() as stop_requested:
         for step, batch in zip(range(start, iterations), shown):
             history.append(train_step(state, context, batch, step))
-            guards.check_history(history)
+            guards.check_history(history, criterion.loss_may_rise)
             write_record(history[-1])
             if step + 1 in context.snapshots and dist.rank == 0:
                 context.snapshots[step + 1](network)
@@ -171,8 +171,9 @@ def train_step(state: TrainState, context: TrainContext, batch: Batch, step: int
         step,
         settings.iterations,
     )
-    loss, logged = state.criterion(embeddings, current)
-    guards.check_parameters(state.criterion, state.optimizer)
+    shapes = guards.state_shapes(state.criterion)
+    loss, logged = guards.check_returned(state.criterion, state.criterion(embeddings, current))
+    guards.check_parameters(state.criterion, state.optimizer, shapes)
     state.optimizer.zero_grad(set_to_none=True)
     state.scaler.scale(loss).backward()
     if settings.clip_norm:

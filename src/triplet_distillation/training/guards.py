@@ -10,6 +10,7 @@ import logging
 import math
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -38,8 +39,8 @@ class TrainingError(RuntimeError):
     """Training cannot continue, or is not worth continuing; the message says what to change."""
 
 
-def check_history(history: list[dict]) -> None:
-    """Check the last steps of a history, one dict per step.
+def check_history(history: list[dict], loss_may_rise: bool = False) -> None:
+    """Check the last steps of a history, one dict per step; ``loss_may_rise`` is the method's attribute.
 
     Raises:
         TrainingError: the loss is not finite, the embeddings have collapsed, or the loss
@@ -62,10 +63,11 @@ def check_history(history: list[dict]) -> None:
             "learning_rate, start from trained weights, or choose another mining strategy"
         )
     first, now = (float(np.mean([step["loss"] for step in part])) for part in (history[:PATIENCE], recent))
-    if len(history) >= 2 * PATIENCE and now > DIVERGENCE_FACTOR * first and now > first + 1:
+    if not loss_may_rise and len(history) >= 2 * PATIENCE and now > DIVERGENCE_FACTOR * first and now > first + 1:
         raise TrainingError(
             f"the loss has risen from {first:.3f} to {now:.3f} by step {last['step']}, learning rate {lr:g}: lower "
-            "learning_rate (reference_batch scales it with the batch size), lengthen warmup or set clip_norm"
+            "learning_rate (reference_batch scales it with the batch size), lengthen warmup or set clip_norm; a loss "
+            "that grows by design sets loss_may_rise"
         )
     if len(history) % PATIENCE == 0 and all(step.get("active") == 0 for step in recent):
         log.warning("no triplet was active in the last %d steps: nothing is left to learn in this stage", PATIENCE)
@@ -126,7 +128,7 @@ def _saved_by_loss(criterion: Loss, batch: Batch, embedding_size: int) -> int:
     criterion, generator = copy.deepcopy(criterion).cpu().train(), torch.Generator().manual_seed(0)
     embeddings = torch.randn(len(batch.labels), embedding_size, generator=generator).requires_grad_()
     with _saved_for_backward(criterion) as saved:
-        loss, _ = criterion(embeddings, Step(batch.labels, generator, tuple(batch.teachers)))
+        loss, _ = check_returned(criterion, criterion(embeddings, Step(batch.labels, generator, tuple(batch.teachers))))
     assert loss.ndim == 0  # keeps the graph alive until here, so that no storage reuses a counted address
     return sum(saved.values())
 
@@ -174,11 +176,43 @@ def _free_below_limits(groups: list[Path]) -> list[int]:
     return left
 
 
-def check_parameters(criterion: Loss, optimizer: torch.optim.Optimizer) -> None:
-    """All parameters of a loss must be trained.
+ALWAYS_LOGGED = {"step", "loss", "learning_rate", "mean_cosine"}
+"""What every step logs, whatever the method."""
+
+
+def check_returned(criterion: Loss, returned: Any) -> tuple[torch.Tensor, dict[str, float]]:
+    """The loss and the log that a method returned, as numbers.
 
     Raises:
-        TrainingError: the loss made a parameter after the optimizer was created.
+        TrainingError: they are something else, or the log has a name of :data:`ALWAYS_LOGGED`.
+    """
+    name = type(criterion).__name__
+    if not (isinstance(returned, tuple) and len(returned) == 2 and isinstance(returned[1], dict)):
+        raise TrainingError(f"{name} must return a loss and a dict of what to log")
+    loss, log = returned
+    if not (isinstance(loss, torch.Tensor) and loss.ndim == 0 and loss.requires_grad):
+        raise TrainingError(f"{name} must return a scalar tensor that depends on the embeddings as its loss")
+    if taken := sorted(ALWAYS_LOGGED & log.keys()):
+        raise TrainingError(f"{name} logs {', '.join(taken)}, which is logged for every method: choose other names")
+    numbers = {}
+    for key, number in log.items():
+        try:
+            numbers[key] = float(number.detach() if isinstance(number, torch.Tensor) else number)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise TrainingError(f"{name} logs {key!r}, which is not one number: {number!r}") from error
+    return loss, numbers
+
+
+def state_shapes(criterion: Loss) -> dict[str, torch.Size]:
+    """Parameters and buffers that a checkpoint contains, name to shape."""
+    return {name: tensor.shape for name, tensor in criterion.state_dict().items()}
+
+
+def check_parameters(criterion: Loss, optimizer: torch.optim.Optimizer, shapes: dict[str, torch.Size]) -> None:
+    """All parameters of a loss must be trained, and its state must keep its ``shapes``, to be restored.
+
+    Raises:
+        TrainingError: the loss made a parameter or a buffer after the optimizer was created, or resized one.
     """
     trained = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
     late = [name for name, parameter in criterion.named_parameters() if id(parameter) not in trained]
@@ -186,6 +220,17 @@ def check_parameters(criterion: Loss, optimizer: torch.optim.Optimizer) -> None:
         raise TrainingError(
             f"{type(criterion).__name__} made its parameters {', '.join(late)} during a step, where they are never "
             "trained: make them in __init__ (LossContext has the sizes of embeddings and the number of identities)"
+        )
+    _check_shapes(criterion, shapes)
+
+
+def _check_shapes(criterion: Loss, shapes: dict[str, torch.Size]) -> None:
+    found = state_shapes(criterion)
+    changed = [name for name in {**shapes, **found} if shapes.get(name) != found.get(name)]
+    if changed:
+        raise TrainingError(
+            f"{type(criterion).__name__} changed the size of its state {', '.join(changed)} during a step, so that no "
+            "checkpoint could be restored: register buffers of a fixed size in __init__"
         )
 
 

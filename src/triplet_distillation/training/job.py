@@ -63,6 +63,9 @@ def _train(job: TrainingJob, folder: Path) -> pd.DataFrame:
     iterations = job.training.iterations
     context = loss_context(job.required, int(labels.max()) + 1, network.embedding_size, iterations)
     criterion = registry.load("losses", job.loss)(context, **job.loss_settings)
+    missing = [name for name in criterion.provides if name not in criterion.state_dict()]
+    if missing:
+        raise guards.TrainingError(f"{job.loss} says that it provides {', '.join(missing)}, but has no such parameter")
     sampler = sampling.create_sampler(job.training.sampling, labels, job.seed)
     log.info("%s, seed %d: %d faces of %d identities", job.name, job.seed, len(table), context.num_identities)
     log.info("%s", job)

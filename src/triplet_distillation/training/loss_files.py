@@ -82,5 +82,5 @@ def write_class_means(training_set: str, teacher_embeddings: str, output: str) -
         np.add.at(sums, labels[part], embeddings[rows[part]].sum(axis=1, dtype=np.float64))
     means = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), np.finfo(np.float32).tiny)
     with atomic_write(output) as temporary:
-        save_file({CLASS_CENTERS: torch.from_numpy(means.astype(np.float32))}, temporary)
+        save_file({CLASS_CENTERS: torch.from_numpy(means.astype(np.float32))}, temporary, {METADATA: "{}"})
     summary(f"mean teacher embeddings of {len(means)} identities")

@@ -25,11 +25,13 @@ def write_matched_margin(distillation: DistillationMargins, output: str) -> None
     table = read_table(distillation.training_set)
     labels, settings = table.label.to_numpy(), distillation.training
     teachers = tuple(teacher.embeddings for teacher in distillation.required.teachers)
-    faces = TrainingFaces(distillation.store, table.row.to_numpy(), labels, teachers)
+    # The network does not matter to the margins, so its embedding size is not known here.
+    context = loss_context(distillation.required, int(labels.max()) + 1, 1, settings.iterations)
+    criterion = registry.load("losses", distillation.loss)(context, **distillation.loss_settings)
+    in_turn = "teacher_snapshots" in criterion.requires
+    faces = TrainingFaces(distillation.store, table.row.to_numpy(), labels, teachers, in_turn)
     sampler = sampling.create_sampler(settings.sampling, labels, distillation.seed)
     batches = BatchDataset(faces, sampler, settings, distillation.seed)
-    context = loss_context(distillation.required, int(labels.max()) + 1, 0, settings.iterations)
-    criterion = registry.load("losses", distillation.loss)(context, **distillation.loss_settings)
     generator = torch.Generator()
     sums, counts = [], []
     with torch.inference_mode():

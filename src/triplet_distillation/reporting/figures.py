@@ -19,6 +19,8 @@ from triplet_distillation.tabular import read_table
 
 plt = style.plt
 SHOWN_TRIPLETS = 5
+FITTING_ENTRIES = 10
+"""Entries of a legend that fit into a panel."""
 ROC_POINTS = 60
 
 
@@ -50,8 +52,10 @@ def plot_training_curves(
         axis.set_ylim(bottom=min(0, axis.get_ylim()[0]))
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes[0].legend(loc="upper right", fontsize=9)
-    handles, names = axes[1].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncol=min(5, len(names)), title="methods", fontsize=8)
+    for axis in axes[2 : 2 + len(logged)]:
+        if 2 * len(axis.get_lines()) <= FITTING_ENTRIES < len(second):
+            axis.legend(fontsize=7)
+    _legend_beside(figure, axes[1])
     style.save(figure, output)
 
 
@@ -122,6 +126,7 @@ def plot_roc(evaluations: Evaluations, output: str) -> None:
     """Mean ROC of every model with its 95% band, one panel per benchmark, from the lowest FAR that the impostor
     pairs resolve."""
     context = evaluations.context
+    many = len(context.runs) > FITTING_ENTRIES
     figure, axes = _panels(len(context.benchmarks), 5.6, 4.8)
     for axis, (benchmark, title) in zip(axes, context.benchmarks.items()):
         fars, lowest = _resolved_rates(evaluations, benchmark), 100.0
@@ -130,24 +135,28 @@ def plot_roc(evaluations: Evaluations, output: str) -> None:
             mean, low, high = PERCENT * np.array(found).T
             look = style.line_style(index)
             axis.plot(PERCENT * fars, mean, label=context.labels[model], **look)
-            axis.fill_between(PERCENT * fars, low, high, color=look["color"], alpha=0.1, linewidth=0)
+            if not many:  # the bands of many models would cover each other
+                axis.fill_between(PERCENT * fars, low, high, color=look["color"], alpha=0.1, linewidth=0)
             lowest = min(lowest, low.min())
-        axis.set(xscale="log", title=title, xlabel="false accept rate, %", ylabel="true accept rate, % (95% band)")
+        label = "true accept rate, %" if many else "true accept rate, % (95% band)"
+        axis.set(xscale="log", title=title, xlabel="false accept rate, %", ylabel=label)
         axis.set_ylim(max(0, math.floor(lowest / 10) * 10), 101)
         axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.xaxis.set_major_formatter(style.plain_number)
         axis.xaxis.set_minor_locator(NullLocator())
-        _legend(axis)
+        if not many:
+            axis.legend(loc="lower right")
+    if many:
+        _legend_beside(figure, axes[0])
     style.save(figure, output)
 
 
-def _legend(axis: Axes, fits: int = 10) -> None:
-    """A legend in the panel, at its lower right, or below it if there are more entries than fit."""
-    count = len(axis.get_legend_handles_labels()[1])
-    if count <= fits:
-        axis.legend(loc="lower right")
-    else:
-        axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncol=2, fontsize=8)
+def _legend_beside(figure: Figure, axis: Axes) -> None:
+    """The legend of one panel to the right of all, which keep their width."""
+    handles, names = axis.get_legend_handles_labels()
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(width + 0.7 + 0.075 * max(len(name) for name in names), max(height, 0.16 * len(names) + 0.5))
+    figure.legend(handles, names, loc="outside right upper", fontsize=8)
 
 
 def _resolved_rates(evaluations: Evaluations, benchmark: str) -> np.ndarray:
@@ -247,7 +256,7 @@ def plot_accuracy_against_flops(evaluations: Evaluations, profiles: dict[str, st
         output: path of the picture.
     """
     context = evaluations.context
-    figure, axes = _panels(len(context.benchmarks), 8.5, 4.4)
+    figure, axes = _panels(len(context.benchmarks), 8.5, max(4.4, 0.19 * len(profiles) + 0.6))
     flops = {model: read_json(path)["flops"] / 1e9 for model, path in profiles.items()}
     for axis, (benchmark, title) in zip(axes, context.benchmarks.items()):
         for index, model in enumerate(flops):
@@ -271,7 +280,8 @@ def plot_accuracy_against_flops(evaluations: Evaluations, profiles: dict[str, st
         axis.xaxis.set_major_formatter(style.two_digits)
         axis.xaxis.set_minor_locator(NullLocator())
         axis.set(xlabel="FLOPs per image, 10⁹", ylabel=f"{context.metric(benchmark)}, % (95% interval)")
-        axis.legend(title="model, 10⁹ FLOPs", loc="center left", bbox_to_anchor=(1, 0.5))
+        size = 10 if len(flops) <= FITTING_ENTRIES else 8
+        axis.legend(title="model, 10⁹ FLOPs", loc="center left", bbox_to_anchor=(1, 0.5), fontsize=size)
     style.save(figure, output)
 
 

@@ -181,8 +181,9 @@ def _plot_cost(table: pd.DataFrame, evaluations: Evaluations, output: str) -> No
     """Accuracy with its interval against the seconds of training, one panel per benchmark; a color per family."""
     context = evaluations.context
     families = list(dict.fromkeys(table.family))
+    height = max(4.5, 0.2 * len(table))
     figure, axes = style.plt.subplots(
-        len(context.benchmarks), 1, figsize=(9.5, 6.0 * len(context.benchmarks)), squeeze=False
+        len(context.benchmarks), 1, figsize=(11, height * len(context.benchmarks)), squeeze=False
     )
     for axis, (benchmark, title) in zip(axes[:, 0], context.benchmarks.items()):
         for index, (_, row) in enumerate(table.iterrows()):
@@ -192,15 +193,16 @@ def _plot_cost(table: pd.DataFrame, evaluations: Evaluations, output: str) -> No
                 row[benchmark],
                 yerr=[[max(0, low)], [max(0, high)]],
                 marker=f"${index}$",
-                markersize=9,
+                markersize=6 if index < 10 else 9,  # two digits are wider
                 color=style.COLORS[1 + families.index(row.family)],
-                elinewidth=0.5,
+                elinewidth=0.4,
                 linestyle="none",
                 label=f"{row.label.removeprefix('+ ')} ({row.images:,} images)",
             )
-        axis.set(title=title, xlabel="seconds of training, first stage included", xlim=(0, None))
+        axis.set(title=title, xlabel="seconds of training, first stage included")
+        axis.margins(x=0.1)
         axis.set_ylabel(f"{context.metric(benchmark)}, % (95% interval)")
-        axis.legend(title="; ".join(_family_colors(families)), loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
+        axis.legend(title="\n".join(_family_colors(families)), loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
     style.save(figure, output)
 
 

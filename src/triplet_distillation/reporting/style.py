@@ -41,7 +41,9 @@ two_digits = FuncFormatter(lambda value, _: f"{value:.2f}")
 
 def line_style(index: int) -> dict[str, Any]:
     """Color and dash pattern of the index-th line, so that lines can be distinguished without color."""
-    return {"color": COLORS[index % len(COLORS)], "linestyle": LINES[index % len(LINES)], "linewidth": 1.6}
+    # The pairs of both repeat after 24, so the pattern moves on by one.
+    pattern = LINES[(index + index // 24) % len(LINES)]
+    return {"color": COLORS[index % len(COLORS)], "linestyle": pattern, "linewidth": 1.6}
 
 
 def save(figure, path: str | Path) -> None:

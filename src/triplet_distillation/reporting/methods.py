@@ -154,7 +154,7 @@ def _remarks(reference: str) -> list[str]:
         "Seconds are the wall time of all steps on the machine that ran the study, on average over the runs; what else "
         "runs there at the same time lengthens them.",
         "Images through teachers are embedded once, for all methods and runs with the same teacher; training "
-        "reads the embeddings.",
+        "reads the embeddings. What the teachers' own training cost is not counted.",
     ]
 
 

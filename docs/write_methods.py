@@ -7,7 +7,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
-from triplet_distillation import configuration, registry  # noqa: E402
+from triplet_distillation import annotations, methods, registry  # noqa: E402
 
 PAGE = ROOT / "docs/methods/README.md"
 FAMILIES = {
@@ -65,7 +65,7 @@ def section(name: str) -> str:
         text = paragraph[head.end() :] if head else paragraph
         blocks[key] = f"{blocks[key]}\n\n{text}" if key in blocks else text
     entry = {"loss": name}
-    lines = [f"### {configuration.loss_title(entry)}: `loss: {name}`\n", blocks["formula"], ""]
+    lines = [f"### {methods.loss_title(entry)}: `loss: {name}`\n", blocks["formula"], ""]
     lines += [f"Source: {_flat(blocks['Source'])}\n"] if "Source" in blocks else []
     lines += [_settings(name, blocks.get("Args", "")), _requirements(entry)]
     lines += [blocks[key] + "\n" for key in ("remarks",) if key in blocks]
@@ -92,7 +92,7 @@ def _settings(name: str, block: str) -> str:
 
 def _spelled_out(text: str, annotation: str) -> str:
     """A setting's meaning, with its choices instead of a reference to the table that has them."""
-    choices = " or ".join(", ".join(f"`{each}`" for each in configuration.choices(annotation)).rsplit(", ", 1))
+    choices = " or ".join(", ".join(f"`{each}`" for each in annotations.choices(annotation)).rsplit(", ", 1))
     return re.sub(r", a key of :data:`[^`]*`", f": {choices}", _flat(text))
 
 
@@ -101,10 +101,8 @@ def _default(setting: tuple) -> str:
 
 
 def _requirements(entry: dict) -> str:
-    required = [configuration.REQUIREMENTS[name] for name in configuration.required_inputs(entry)]
-    starts = (
-        configuration.INITIAL[configuration.initial_of(entry)].replace("start", "starts").replace("train", "trains")
-    )
+    required = [methods.REQUIREMENTS[name] for name in methods.required_inputs(entry)]
+    starts = methods.INITIAL[methods.initial_of(entry)].replace("start", "starts").replace("train", "trains")
     needs = f"Requires {'; '.join(required)}." if required else "Requires nothing."
     return f"{needs} By default it {starts}.\n"
 

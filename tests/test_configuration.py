@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from triplet_distillation import configuration, registry
+from triplet_distillation import annotations, configuration, methods, registry
 from triplet_distillation.losses.distances import DISTANCES
 from triplet_distillation.losses.triplets import MINERS
 
@@ -113,8 +113,8 @@ def test_old_key_is_answered_with_the_new_one(path, value, new):
 def test_choices_of_a_setting_are_those_that_its_function_knows():
     for loss in ("triplet", "triplet_distillation"):
         settings = registry.arguments("losses", loss)
-        assert configuration.choices(settings["distance"][0]) == tuple(DISTANCES)
-        assert configuration.choices(settings["mining"][0]) == tuple(MINERS)
+        assert annotations.choices(settings["distance"][0]) == tuple(DISTANCES)
+        assert annotations.choices(settings["mining"][0]) == tuple(MINERS)
 
 
 def test_all_errors_are_reported_together():
@@ -153,20 +153,20 @@ def test_every_key_has_a_description_and_is_documented():
 
 
 def test_method_distance_falls_back_to_the_default_of_its_loss():
-    assert configuration.method_distance({"loss": "triplet_distillation"}) == "squared_euclidean"
-    assert configuration.method_distance({"loss": "triplet_distillation", "distance": "cosine"}) == "cosine"
+    assert methods.method_distance({"loss": "triplet_distillation"}) == "squared_euclidean"
+    assert methods.method_distance({"loss": "triplet_distillation", "distance": "cosine"}) == "cosine"
 
 
 @pytest.mark.parametrize("annotation", ["list", "Sequence[int]"])
 def test_setting_that_is_a_list_must_be_one(annotation):
-    assert configuration._fits([1, 2], annotation)
-    assert not configuration._fits("1, 2", annotation)
+    assert annotations.fits([1, 2], annotation)
+    assert not annotations.fits("1, 2", annotation)
 
 
 def test_control_matches_the_only_distillation():
-    methods = DEFAULT["methods"]
-    assert configuration.is_control(methods["triplet_matched"])
-    assert configuration.matched_method("triplet_matched", methods) == "triplet_distillation"
+    entries = DEFAULT["methods"]
+    assert methods.is_control(entries["triplet_matched"])
+    assert methods.matched_method("triplet_matched", entries) == "triplet_distillation"
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_control_without_its_distillation_is_rejected(changes, expected):
 
 def test_first_claim_is_distillation_against_its_control_and_every_method_meets_the_student():
     study = configuration.resolve(DEFAULT, SCHEMA)
-    claims = configuration.claims(study)
+    claims = methods.claims(study)
     assert claims[0] == ("triplet_distillation", "triplet_matched")
     assert {b for a, b in claims if a == "triplet_distillation"} == {*DEFAULT["methods"], None} - {
         "triplet_distillation"
@@ -194,10 +194,8 @@ def test_first_claim_is_distillation_against_its_control_and_every_method_meets_
     assert [a for a, b in claims if b is None] == list(DEFAULT["methods"])
     assert len(claims) == len(set(claims)) == 9
     fixed = {name: method for name, method in study["methods"].items() if "margin" in method and name[-1].isdigit()}
-    assert ("triplet_0.5", "triplet_0.3") in configuration.claims(study | {"methods": fixed})
-    assert ("triplet_0.4", "triplet_0.3") in configuration.claims(
-        study | {"methods": fixed, "reference": "triplet_0.4"}
-    )
+    assert ("triplet_0.5", "triplet_0.3") in methods.claims(study | {"methods": fixed})
+    assert ("triplet_0.4", "triplet_0.3") in methods.claims(study | {"methods": fixed, "reference": "triplet_0.4"})
 
 
 @pytest.mark.parametrize(
@@ -229,7 +227,7 @@ ABLATED = {"triplet_distillation": {"distance": ["squared_euclidean", "cosine"],
 
 def test_variants_differ_in_one_setting_and_their_method_is_not_repeated():
     resolved = configuration.resolve(modified_config("ablations", ABLATED), SCHEMA)
-    variants = configuration.ablation_methods(resolved)
+    variants = methods.ablation_methods(resolved)
     assert list(variants) == [
         "triplet_distillation-distance-cosine",
         "triplet_distillation-training.learning_rate-0.05",
@@ -238,7 +236,7 @@ def test_variants_differ_in_one_setting_and_their_method_is_not_repeated():
     assert variants["triplet_distillation-distance-cosine"].method == {**base, "distance": "cosine"}
     other = variants["triplet_distillation-training.learning_rate-0.05"].method
     assert other == {**base, "training": {"learning_rate": 0.05}}
-    rows = configuration.ablations(resolved)
+    rows = methods.ablations(resolved)
     assert [row["models"][0] for row in rows] == ["students/triplet_distillation"] * 2
     assert [row["own"] for row in rows] == ["squared_euclidean", 0.1]
 
@@ -272,11 +270,11 @@ def test_wrong_ablations_are_rejected(ablations, expected):
 def test_variant_of_a_nested_key_leaves_the_others_as_they_are():
     ablations = {"triplet_0.3": {"training.augmentation.shift": [4, 0]}}
     resolved = configuration.resolve(modified_config("ablations", ablations), SCHEMA)
-    ((name, variant),) = configuration.ablation_methods(resolved).items()
+    ((name, variant),) = methods.ablation_methods(resolved).items()
     assert name == "triplet_0.3-training.augmentation.shift-0"
-    training = configuration.method_training(variant.method, resolved)
+    training = methods.method_training(variant.method, resolved)
     assert training["augmentation"] == {**resolved["second_stage"]["training"]["augmentation"], "shift": 0}
-    assert configuration.ablations(resolved)[0]["models"] == ["students/triplet_0.3", f"students/{name}"]
+    assert methods.ablations(resolved)[0]["models"] == ["students/triplet_0.3", f"students/{name}"]
 
 
 @pytest.mark.parametrize(
@@ -424,8 +422,8 @@ def test_brought_teacher_gives_its_class_means_if_asked():
     config["models"] = {"m": {"network": "slim", "weights": "m.pt", "class_centers": "means"}}
     config["methods"]["y"] = {"loss": "center_distillation", "teachers": ["m"]}
     study = configuration.resolve(config, SCHEMA)
-    assert configuration.main_teacher(study["methods"]["y"]) == "m"
-    assert configuration.claims(study)[-1][1] is None  # a teacher is not compared with
+    assert methods.main_teacher(study["methods"]["y"]) == "m"
+    assert methods.claims(study)[-1][1] is None  # a teacher is not compared with
 
 
 def test_training_of_a_method_is_that_of_its_start_with_nested_overrides():
@@ -434,7 +432,7 @@ def test_training_of_a_method_is_that_of_its_start_with_nested_overrides():
     config["methods"]["other"] = {"loss": "rkd", "training": {"sampling": {"kind": "uniform", "batch_size": 9}}}
     config["methods"]["fewer"] = {"loss": "rkd", "training": {"sampling": {"k": 3}}}
     study = configuration.resolve(config, SCHEMA)
-    training = {name: configuration.method_training(method, study) for name, method in study["methods"].items()}
+    training = {name: methods.method_training(method, study) for name, method in study["methods"].items()}
     second, student = study["second_stage"]["training"], study["student"]["training"]
     assert training["near"] == second | {"augmentation": second["augmentation"] | {"shift": 2}}
     assert training["far"] == student | {"iterations": 7}
@@ -466,20 +464,20 @@ def test_every_study_of_the_workflow_is_valid_and_its_methods_start_where_they_s
     used = {method["loss"] for method in study["methods"].values()}
     assert used == set(registry.names("losses"))
     images = {
-        name: configuration.method_training(method, study)["iterations"]
-        * configuration.batch_size(configuration.method_training(method, study))
+        name: methods.method_training(method, study)["iterations"]
+        * methods.batch_size(methods.method_training(method, study))
         for name, method in study["methods"].items()
     }
     first = study["student"]["training"]
-    budget = images["triplet_distillation"] + first["iterations"] * configuration.batch_size(first)
+    budget = images["triplet_distillation"] + first["iterations"] * methods.batch_size(first)
     for name, method in study["methods"].items():
-        spent = images[name] + (configuration.initial_of(method) == "student") * 960
+        spent = images[name] + (methods.initial_of(method) == "student") * 960
         assert abs(spent - budget) < 24, name
 
 
 def test_control_as_reference_is_compared_with_its_distillation_once():
     study = configuration.resolve(DEFAULT | {"reference": "triplet_matched"}, SCHEMA)
-    found = configuration.claims(study)
+    found = methods.claims(study)
     assert ("triplet_distillation", "triplet_matched") in found
     assert ("triplet_matched", "triplet_distillation") not in found
     assert ("triplet_matched", "triplet_0.3") in found
@@ -497,5 +495,5 @@ def test_control_as_reference_is_compared_with_its_distillation_once():
     ],
 )
 def test_values_are_checked_against_every_kind_of_annotation(annotation, fits, misfits):
-    assert all(configuration._fits(value, annotation) for value in fits)
-    assert not any(configuration._fits(value, annotation) for value in misfits)
+    assert all(annotations.fits(value, annotation) for value in fits)
+    assert not any(annotations.fits(value, annotation) for value in misfits)

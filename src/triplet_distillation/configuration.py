@@ -6,30 +6,20 @@ value is reported with the key's path, what is allowed and the closest correct n
 key that was renamed, with its new name.
 """
 
-import ast
 import copy
 import fnmatch
 import json
-import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import yaml
 from jsonschema import Draft202012Validator, validators
 
-from triplet_distillation import registry
+from triplet_distillation import methods, registry
+from triplet_distillation.annotations import choices, fits
 from triplet_distillation.files import write_text
-from triplet_distillation.settings import ExecutionSettings, SamplingSettings
-
-
-class Variant(NamedTuple):
-    """A ``method`` (its entry) that differs from ``base`` (a name) in the ``value`` of one ``setting``."""
-
-    base: str
-    setting: str
-    value: Any
-    method: dict[str, Any]
+from triplet_distillation.settings import ExecutionSettings
 
 
 class ConfigurationError(ValueError):
@@ -247,21 +237,21 @@ def _check_names(config: dict, schema: dict) -> list[str]:
 
 def _check_method(key: str, entry: dict, config: dict, schema: dict) -> list[str]:
     """The settings of a method's loss, its training, and that it gets what it requires."""
-    problems = _check_settings(key, "losses", "loss", entry, METHOD_KEYS)
+    problems = _check_settings(key, "losses", "loss", entry, methods.METHOD_KEYS)
     if problems:
         return problems
-    smallest, largest = (_setting(entry, margin) for margin in ("min_margin", "max_margin"))
+    smallest, largest = (methods.setting_of(entry, margin) for margin in ("min_margin", "max_margin"))
     if isinstance(smallest, int | float) and isinstance(largest, int | float) and smallest > largest:
         problems.append(f"{key}: min_margin {smallest} is above max_margin {largest}")
     problems += _check_requirements(key, entry, config) + _check_tuned(key, entry)
-    training = method_training(entry, config)
+    training = methods.method_training(entry, config)
     problems += _check_training(f"{key}.training", training, schema["$defs"]["training"])
     if problems:
         return problems
     problems += _check_sampling(f"{key}.training", training, config["execution"])
     if problems:
         return problems
-    size, needed = batch_size(training), _loss_attribute(entry, "min_batch_size")
+    size, needed = methods.batch_size(training), methods.loss_attribute(entry, "min_batch_size")
     if size < needed:
         problems.append(
             f"{key}.training.sampling: {entry['loss']} needs batches of at least {needed} images, not {size}"
@@ -271,7 +261,7 @@ def _check_method(key: str, entry: dict, config: dict, schema: dict) -> list[str
 
 def _check_tuned(key: str, entry: dict) -> list[str]:
     """What was tuned are settings of the method."""
-    known = {*registry.arguments("losses", entry["loss"]), *METHOD_KEYS}
+    known = {*registry.arguments("losses", entry["loss"]), *methods.METHOD_KEYS}
     return [
         f"{key}.tuned.settings: {name!r} is not a setting of the method.{registry.suggest(name, known)}"
         for name in entry.get("tuned", {}).get("settings", [])
@@ -281,34 +271,34 @@ def _check_tuned(key: str, entry: dict) -> list[str]:
 
 def _check_requirements(key: str, entry: dict, config: dict) -> list[str]:
     """What a method requires is known, and the study has it."""
-    loss, required = entry["loss"], required_inputs(entry)
-    unknown = [name for name in required if name not in REQUIREMENTS]
+    loss, required = entry["loss"], methods.required_inputs(entry)
+    unknown = [name for name in required if name not in methods.REQUIREMENTS]
     if unknown:
         return [
-            f"{key}.loss: {loss} requires {name!r}, which is not one of {', '.join(REQUIREMENTS)}."
-            f"{registry.suggest(name, REQUIREMENTS)}"
+            f"{key}.loss: {loss} requires {name!r}, which is not one of {', '.join(methods.REQUIREMENTS)}."
+            f"{registry.suggest(name, methods.REQUIREMENTS)}"
             for name in unknown
         ]
     problems = []
-    if initial_of(entry) not in INITIAL:
-        problems.append(f"{key}.initial: {_not_one_of(initial_of(entry), INITIAL)}")
+    if methods.initial_of(entry) not in methods.INITIAL:
+        problems.append(f"{key}.initial: {_not_one_of(methods.initial_of(entry), methods.INITIAL)}")
     if "margins" in required and "distance" not in registry.arguments("losses", loss):
         return [f"{key}.loss: {loss} requires margins, which are measured in a distance: give it that setting"]
     if "teacher_snapshots" in required and "teacher_embeddings" not in required:
         problems.append(
             f"{key}.loss: {loss} requires teacher_snapshots, which only says which teacher_embeddings it gets"
         )
-    if "margins" in required and method_distance(entry) not in known_distances():
-        problems.append(f"{key}.distance: {_not_one_of(method_distance(entry), known_distances())}")
-    if "teachers" in entry and not learns_from_teacher(entry):
+    if "margins" in required and methods.method_distance(entry) not in methods.known_distances():
+        problems.append(f"{key}.distance: {_not_one_of(methods.method_distance(entry), methods.known_distances())}")
+    if "teachers" in entry and not methods.learns_from_teacher(entry):
         problems.append(f"{key}.teachers: {loss} has no teacher")
     with_network = [name for name, model in config["models"].items() if "network" in model]
     for index, name in enumerate(entry.get("teachers", [])):
         problems += _check_reference(f"{key}.teachers.{index}", name, dict.fromkeys(["teacher", *with_network]))
     if problems:
         return problems
-    number, count = _loss_attribute(entry, "num_teachers"), len(teachers_of(entry))
-    if learns_from_teacher(entry) and number not in (0, count):
+    number, count = methods.loss_attribute(entry, "num_teachers"), len(methods.teachers_of(entry))
+    if methods.learns_from_teacher(entry) and number not in (0, count):
         problems.append(f"{key}.teachers: {loss} learns from {number} teachers, but the entry has {count}")
     return problems
 
@@ -316,7 +306,7 @@ def _check_requirements(key: str, entry: dict, config: dict) -> list[str]:
 def _check_snapshots(key: str, entry: dict, config: dict) -> list[str]:
     """Only the study's own teacher is also saved as it was during its training, if it is trained here."""
     loss, teacher = entry["loss"], config["teacher"]
-    if teachers_of(entry) != ["teacher"]:
+    if methods.teachers_of(entry) != ["teacher"]:
         return [f"{key}.teachers: {loss} learns from snapshots, which only the study's own teacher has"]
     if comes_with_weights(teacher, config["networks"]):
         return [f"{key}.loss: {loss} learns from the teacher's snapshots, but this teacher comes with its weights"]
@@ -329,22 +319,22 @@ def _check_teachers(config: dict) -> list[str]:
     """Whether every method's teachers have what it requires of them."""
     problems = []
     for name, entry in config["methods"].items():
-        if "teacher_snapshots" in required_inputs(entry):
+        if "teacher_snapshots" in methods.required_inputs(entry):
             problems += _check_snapshots(f"methods.{name}", entry, config)
-        if "class_centers" in required_inputs(entry):
+        if "class_centers" in methods.required_inputs(entry):
             problems += _check_classifier(f"methods.{name}", entry, config)
     return problems
 
 
 def _check_classifier(key: str, entry: dict, config: dict) -> list[str]:
     """Class centers remain of a training here with a loss that has them; else there are the means of embeddings."""
-    loss, name = entry["loss"], main_teacher(entry)
+    loss, name = entry["loss"], methods.main_teacher(entry)
     teacher = config["teacher"] if name == "teacher" else config["models"][name]
     if teacher["class_centers"] == "means":
         return []
     if comes_with_weights(teacher, config["networks"]):
         why = "which comes without"
-    elif "class_centers" not in _loss_attribute(teacher["method"], "provides"):
+    elif "class_centers" not in methods.loss_attribute(teacher["method"], "provides"):
         why = f"of which {teacher['method']['loss']} leaves none"
     else:
         return []
@@ -360,10 +350,10 @@ def _check_ablations(config: dict, schema: dict) -> list[str]:
     problems = []
     for name, settings in config["ablations"].items():
         problems += _check_reference(f"ablations.{name}", name, config["methods"])
-        if name in config["methods"] and is_control(config["methods"][name]):
+        if name in config["methods"] and methods.is_control(config["methods"][name]):
             problems.append(f"ablations.{name}: vary the distillation that this control belongs to instead")
         for setting in settings:
-            if setting in METHOD_KEYS | {"loss"}:
+            if setting in methods.METHOD_KEYS | {"loss"}:
                 problems.append(
                     f"ablations.{name}.{setting}: not a setting of the loss; of the training: training.<key>"
                 )
@@ -371,17 +361,17 @@ def _check_ablations(config: dict, schema: dict) -> list[str]:
         return problems
     for base, settings in config["ablations"].items():
         for setting, values in settings.items():
-            names = [_variant_name(base, setting, value) for value in values]
+            names = [methods.variant_name(base, setting, value) for value in values]
             if len(set(names)) < len(names):
                 problems.append(f"ablations.{base}.{setting}: two values would make the same file name")
-    for name, variant in ablation_methods(config).items():
+    for name, variant in methods.ablation_methods(config).items():
         base, method = f"ablations.{variant.base}", variant.method
         key = f"{base}.{variant.setting}"
         if name in config["methods"]:
             problems.append(f"{key}: the variant would be called {name}, which is a method")
         if isinstance(variant.value, dict):
             problems.append(f"{key}: {variant.value} is a mapping: vary one of its keys, as in {key}.<key>")
-        elif is_control(method):
+        elif methods.is_control(method):
             problems.append(f"{key}: matched makes a control, not a variant")
         else:
             problems += _check_method(base, method, config, schema)
@@ -413,12 +403,16 @@ def _check_models(config: dict) -> list[str]:
     return problems
 
 
+CONTROLLED = ("distance", "mining", "num_triplets")
+"""Settings in which, beside start and training, a control and its distillation must agree."""
+
+
 def _check_controls(config: dict) -> list[str]:
     """A control with ``margin: matched`` belongs to one distillation and differs from it in the margin alone."""
-    methods = config["methods"]
-    problems, distilled = [], _with_margins(methods)
-    for name, method in methods.items():
-        if not is_control(method):
+    entries = config["methods"]
+    problems, distilled = [], methods.with_margins(entries)
+    for name, method in entries.items():
+        if not methods.is_control(method):
             if "matches" in method:
                 problems.append(f"methods.{name}.matches: only a method with margin: matched has one")
             continue
@@ -429,11 +423,11 @@ def _check_controls(config: dict) -> list[str]:
                 f"{', '.join(distilled) or '(none: the study has no such method)'}"
             )
             continue
-        loss = methods[target]["loss"]
+        loss = entries[target]["loss"]
         pair = [
-            {key: _setting(each, key) for key in CONTROLLED if key in registry.arguments("losses", loss)}
-            | {"training": method_training(each, config), "initial": initial_of(each)}
-            for each in (method, methods[target])
+            {key: methods.setting_of(each, key) for key in CONTROLLED if key in registry.arguments("losses", loss)}
+            | {"training": methods.method_training(each, config), "initial": methods.initial_of(each)}
+            for each in (method, entries[target])
         ]
         different = [key for key in pair[0] if pair[0][key] != pair[1][key]]
         if different:
@@ -450,12 +444,12 @@ def _check_first_stage(config: dict) -> list[str]:
     further = {f"models.{name}": model for name, model in config["models"].items() if is_trained_here(model)}
     for role, entry in {**{role: config[role] for role in ("teacher", "student")}, **further}.items():
         method = entry["method"]
-        required = [name for name in required_inputs(method) if name != "student_centers"]
-        required += ["a distillation's mean margin"] * is_control(method)
+        required = [name for name in methods.required_inputs(method) if name != "student_centers"]
+        required += ["a distillation's mean margin"] * methods.is_control(method)
         if required:
             names = " and ".join(required)
             problems.append(f"{role}.method: {method['loss']} requires {names}, which only methods get: use arcface")
-        size, least = batch_size(entry["training"]), _loss_attribute(method, "min_batch_size")
+        size, least = methods.batch_size(entry["training"]), methods.loss_attribute(method, "min_batch_size")
         if size < least:
             problems.append(
                 f"{role}.training.sampling: {method['loss']} needs batches of at least {least} images, not {size}"
@@ -468,30 +462,12 @@ def _check_first_stage(config: dict) -> list[str]:
     return problems
 
 
-def label_of_role(role: str, config: dict) -> str:
-    """Display name of the teacher or the student."""
-    if role == "teacher":
-        default = f"Teacher ({config['teacher']['network']})"
-    else:
-        default = f"Student ({loss_title(config['student']['method'])})"
-    return config[role].get("label", default)
-
-
 def _check_labels(config: dict) -> list[str]:
     """Models with the same label could not be told apart in a table."""
-    labels = [label_of_role(role, config) for role in ("teacher", "student")]
+    labels = [methods.label_of_role(role, config) for role in ("teacher", "student")]
     labels += [each.get("label", name) for kind in ("methods", "models") for name, each in config[kind].items()]
     repeated = sorted({label for label in labels if labels.count(label) > 1})
     return [f"methods, models: the label {label!r} occurs more than once" for label in repeated]
-
-
-CONTROLLED = ("distance", "mining", "num_triplets")
-"""Settings in which, beside start and training, a control and its distillation must agree."""
-
-
-def _setting(method: dict, key: str) -> Any:
-    defaults = {name: default for name, (_, default) in registry.arguments("losses", method["loss"]).items()}
-    return method.get(key, defaults.get(key))
 
 
 def _check_protocols(config: dict) -> list[str]:
@@ -559,7 +535,7 @@ def _check_sampling(key: str, training: dict, execution: dict) -> list[str]:
     wrong += [f"{name} is not one of its settings (null removes it)" for name in sorted(present - required - optional)]
     if wrong:
         return [f"{key}.sampling: kind {sampling['kind']!r}: {', '.join(wrong)}"]
-    size = batch_size(training)
+    size = methods.batch_size(training)
     world_size = ExecutionSettings(**execution).world_size
     if size % world_size:
         return [f"{key}.sampling: {size} images per step cannot be divided evenly among {world_size} processes"]
@@ -596,59 +572,12 @@ def _check_settings(key: str, package: str, selector: str, entry: dict, other_ke
             names = sorted(allowed.keys() | other_keys | {selector})
             hint = _hint(key, setting, names)
             problems.append(f"{key}.{setting}: {name} has no such setting.{hint} Allowed: {', '.join(names)}")
-        elif (allowed_values := choices(allowed[setting][0])) and not _fits(value, allowed[setting][0]):
+        elif (allowed_values := choices(allowed[setting][0])) and not fits(value, allowed[setting][0]):
             problems.append(f"{key}.{setting}: {_not_one_of(value, allowed_values)}")
-        elif not _fits(value, allowed[setting][0]):
+        elif not fits(value, allowed[setting][0]):
             problems.append(f"{key}.{setting}: expected {allowed[setting][0]}, got {_described(value)}.{_cause(value)}")
     missing = [each for each, (_, default) in allowed.items() if default is registry.REQUIRED and each not in entry]
     return problems + [f"{key}.{each}: {name} requires this setting" for each in missing]
-
-
-TYPES: dict[str, tuple[type, ...]] = {
-    "int": (int,),
-    "float": (int, float),
-    "str": (str,),
-    "bool": (bool,),
-    "list": (list,),
-    "Sequence[int]": (list,),
-    "dict": (dict,),
-}
-"""Annotation of a setting to the types of YAML that fit it."""
-
-
-def _fits(value: Any, annotation: str) -> bool:
-    """Whether a value has the type of an annotation, or is one of the words that it allows beside it."""
-    return any(_fits_one(value, each) for each in _alternatives(annotation))
-
-
-def _fits_one(value: Any, plain: str) -> bool:
-    if plain.startswith("Literal["):
-        return value in choices(plain)
-    if plain == "None":
-        return value is None
-    if plain == "Sequence[int]" and isinstance(value, list):
-        return bool(value) and all(type(each) is int for each in value)
-    if plain not in TYPES:
-        return True
-    return isinstance(value, TYPES[plain]) and (plain == "bool" or not isinstance(value, bool))
-
-
-def _alternatives(annotation: str) -> list[str]:
-    """The parts of ``float | Literal['a', 'b'] | None``."""
-    node, parts = ast.parse(annotation or "Any", mode="eval").body, []
-    while isinstance(node, ast.BinOp):
-        parts.append(ast.unparse(node.right))
-        node = node.left
-    return [ast.unparse(node), *reversed(parts)]
-
-
-def choices(annotation: str) -> tuple[str, ...]:
-    """The values that ``Literal['a', 'b']`` allows; none for annotations that allow anything else."""
-    parts = [part for part in _alternatives(annotation) if part != "None"]
-    if not all(part.startswith("Literal[") for part in parts):
-        return ()
-    listed = (ast.literal_eval(f"({part.removeprefix('Literal[').removesuffix(']')},)") for part in parts)
-    return tuple(value for values in listed for value in values)
 
 
 def published_protocol(benchmark: dict, datasets: dict) -> str:
@@ -698,189 +627,6 @@ def comes_with_weights(model: dict, networks: dict) -> bool:
 def is_pretrained(network: dict) -> bool:
     """Whether a network comes with its weights, as an ONNX model does."""
     return registry.attribute("networks", network["architecture"], "pretrained", default=False)
-
-
-METHOD_KEYS = {"label", "training", "matches", "initial", "teachers", "tuned"}
-"""Keys of a method that are not settings of its loss."""
-INITIAL = {"student": "start from the student", "random": "train from scratch"}
-"""Where a method starts, and what its family is called."""
-REQUIREMENTS = {
-    "teacher_embeddings": "the teacher's embeddings of the images of every batch",
-    "teacher_snapshots": "the teacher at equal shares of its own training, instead of its end, one after the other",
-    "margins": "the smallest and the largest margin, from the calibration",
-    "class_means": "the mean teacher embedding of every identity",
-    "class_centers": "the class centers of the teacher's classifier",
-    "student_centers": "the class centers of the student that training starts from, if it has any",
-}
-"""What a loss may require, and what it is then told."""
-
-
-def _loss_attribute(method: dict, key: str) -> Any:
-    """A class attribute of a method's loss (:class:`.losses.Loss`)."""
-    return registry.attribute("losses", method["loss"], key)
-
-
-def loss_title(method: dict) -> str:
-    """What a method's loss is called in figures."""
-    return _loss_attribute(method, "title") or method["loss"]
-
-
-def required_inputs(method: dict) -> tuple[str, ...]:
-    """What a method's loss requires, of :data:`REQUIREMENTS`."""
-    return _loss_attribute(method, "requires")
-
-
-def learns_from_teacher(method: dict) -> bool:
-    """Whether a method is a distillation."""
-    return bool({*required_inputs(method)} - {"student_centers"})
-
-
-def initial_of(method: dict) -> str:
-    """Where a method starts, one of :data:`INITIAL`."""
-    return method.get("initial") or _loss_attribute(method, "initial")
-
-
-def teachers_of(method: dict) -> list[str]:
-    """The names of a method's teachers: ``teacher``, or further models; none if it learns from none."""
-    return method.get("teachers", ["teacher"] if learns_from_teacher(method) else [])
-
-
-def main_teacher(method: dict) -> str:
-    """The teacher whose margins and class centers a method is told: the first of its teachers."""
-    return next(iter(teachers_of(method)), "teacher")
-
-
-def method_training(method: dict, config: dict) -> dict:
-    """The training of a method: of the second stage, or, from scratch, of the student; as the loss wants it; as the
-    method's own entry says, from weak to strong."""
-    base = config["second_stage" if initial_of(method) == "student" else "student"]["training"]
-    return _merge(_merge(base, _loss_attribute(method, "training_defaults")), method["training"])
-
-
-def batch_size(training: dict) -> int:
-    """Images per step of a training."""
-    return SamplingSettings(**training["sampling"]).global_batch_size
-
-
-def _merge(base: dict, overrides: dict) -> dict:
-    """``base`` with the keys of ``overrides``, in nested mappings, too; another kind of sampling replaces it."""
-    merged = copy.deepcopy(base)
-    for key, value in overrides.items():
-        inner = merged.get(key)
-        same_kind = (
-            isinstance(inner, dict) and isinstance(value, dict) and value.get("kind") in (None, inner.get("kind"))
-        )
-        merged[key] = _merge(inner, value) if same_kind else copy.deepcopy(value)
-    return merged
-
-
-def is_control(method: dict) -> bool:
-    """Whether a method is a distillation's control: one margin, the mean of the distilled ones."""
-    return method.get("margin") == "matched"
-
-
-def matched_method(name: str, methods: dict) -> str:
-    """The distillation that a control belongs to."""
-    return methods[name].get("matches") or _with_margins(methods)[0]
-
-
-def _with_margins(methods: dict) -> list[str]:
-    """The methods that set margins by the teacher."""
-    return [name for name, method in methods.items() if registry.defines("losses", method["loss"], "teacher_margins")]
-
-
-def ablation_methods(config: dict) -> dict[str, Variant]:
-    """The variants of all ablations by name, ``<method>-<setting>-<value>``, without those that equal their method."""
-    variants = {}
-    for base, settings in config["ablations"].items():
-        for setting, values in settings.items():
-            for value in values:
-                if not _equal(value, _own_value(config, base, setting)):
-                    method = _with_setting(config, base, setting, value)
-                    variants[_variant_name(base, setting, value)] = Variant(base, setting, value, method)
-    return variants
-
-
-def ablations(config: dict) -> list[dict[str, Any]]:
-    """What is varied, as :class:`.reporting.ablations.Ablation` takes it."""
-    found = []
-    for base, settings in config["ablations"].items():
-        for setting, values in settings.items():
-            own = _own_value(config, base, setting)
-            names = [base if _equal(value, own) else _variant_name(base, setting, value) for value in values]
-            models = [f"students/{name}" for name in names]
-            found.append({"method": base, "setting": setting, "own": own, "values": values, "models": models})
-    return found
-
-
-def _equal(value: Any, own: Any) -> bool:
-    """Whether two values are the same; ``false`` is not 0."""
-    return value == own and isinstance(value, bool) == isinstance(own, bool)
-
-
-def _variant_name(base: str, setting: str, value: Any) -> str:
-    return re.sub(r"[^A-Za-z0-9_.-]+", "_", f"{base}-{setting}-{value}")
-
-
-def _own_value(config: dict, base: str, setting: str) -> Any:
-    """A method's own value of a setting that an ablation varies."""
-    method, (kind, *keys) = config["methods"][base], setting.split(".")
-    if kind != "training":
-        return _setting(method, setting)
-    value: Any = method_training(method, config)
-    for key in keys:
-        value = value.get(key) if isinstance(value, dict) else None
-    return value
-
-
-def _with_setting(config: dict, base: str, setting: str, value: Any) -> dict:
-    """A method's entry with another value of a setting; ``training.augmentation.flip`` leaves the rest as it is."""
-    method, (kind, *keys) = copy.deepcopy(config["methods"][base]), setting.split(".")
-    if kind != "training":
-        return {**method, setting: value}
-    override: Any = value
-    for key in reversed(keys):
-        override = {key: override}
-    return {**method, "training": _merge(method["training"], override)}
-
-
-def reference_method(config: dict) -> str:
-    """The method that all others are compared with: as configured, or the last distillation, or the last method."""
-    methods = config["methods"]
-    distilled = [name for name, method in methods.items() if learns_from_teacher(method)]
-    return config["reference"] or (distilled or list(methods))[-1]
-
-
-def claims(config: dict) -> list[tuple[str, str | None]]:
-    """Which models are compared: (A, B) stands for the claim "A beats B"; None is the student of the first stage.
-
-    First every distillation with its control; then the reference with every other method, and every method with the
-    student; at last, the reference with the further models that teach none. Not every pair: the more claims there are,
-    the larger a difference must be to support one.
-    """
-    methods, reference = config["methods"], reference_method(config)
-    controls = [(matched_method(name, methods), name) for name, method in methods.items() if is_control(method)]
-    others = [(reference, name) for name in reversed(methods) if name != reference]
-    with_student = [(name, None) for name in methods]
-    teachers = {name for method in methods.values() for name in teachers_of(method)}
-    further = [(reference, model) for model in config["models"] if model not in teachers]
-    found = dict.fromkeys([*controls, *others, *with_student, *further])
-    return [(a, b) for a, b in found if (b, a) not in controls]  # a control as reference would be compared twice
-
-
-def loss_settings(method: dict) -> dict:
-    """The settings of a method's loss: its entry without the keys that are not the loss's."""
-    return {key: value for key, value in method.items() if key not in METHOD_KEYS | {"loss"}}
-
-
-def known_distances() -> tuple[str, ...]:
-    """The distances in which margins are measured."""
-    return choices(registry.arguments("losses", "triplet")["distance"][0])
-
-
-def method_distance(method: dict) -> str:
-    """The distance that a method uses: from its entry, or the default in its file."""
-    return method.get("distance", registry.arguments("losses", method["loss"])["distance"][1])
 
 
 def for_rerun(config: dict, resolved: dict) -> dict:

@@ -12,7 +12,7 @@ ROOT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parents[
 sys.path.insert(0, str(ROOT / "src"))
 os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [str(ROOT / "src"), os.getenv("PYTHONPATH")])))
 
-from triplet_distillation import configuration, portable, provenance, registry
+from triplet_distillation import configuration, methods, portable, provenance, registry
 
 try:
     config = configuration.in_order_of(config, configuration.read_yaml(ROOT / "config.yaml"))
@@ -35,7 +35,7 @@ SEEDS = study["seeds"]
 METHODS = list(study["methods"])
 STUDENTS = [f"students/{method}" for method in METHODS]
 FROM_SCRATCH = [
-    f"students/{name}" for name, method in study["methods"].items() if configuration.initial_of(method) == "random"
+    f"students/{name}" for name, method in study["methods"].items() if methods.initial_of(method) == "random"
 ]
 # Further models: some are trained here, some come as networks, some as scores.
 OTHERS = [f"models/{name}" for name in study["models"]]
@@ -43,11 +43,11 @@ SCORED_ELSEWHERE = {f"models/{name}": model["scores"] for name, model in study["
 MODELS = ["teacher", "student", *STUDENTS, *OTHERS]
 WITH_NETWORK = [model for model in MODELS if model not in SCORED_ELSEWHERE]
 # Variants of methods, for a table of their own.
-VARIANTS = configuration.ablation_methods(study)
+VARIANTS = methods.ablation_methods(study)
 ABLATED = [f"students/{name}" for name in VARIANTS]
 ALL_METHODS = study["methods"] | {name: variant.method for name, variant in VARIANTS.items()}
 LABELS = {
-    **{role: configuration.label_of_role(role, study) for role in ("teacher", "student")},
+    **{role: methods.label_of_role(role, study) for role in ("teacher", "student")},
     **{f"students/{name}": method.get("label", name) for name, method in study["methods"].items()},
     **{f"models/{name}": model.get("label", name) for name, model in study["models"].items()},
 }
@@ -68,16 +68,16 @@ EXPORTED = study["export"]["method"] or METHODS[-1]
 TRAINING_STORE = f"<results>/faces/{study['training_data']['dataset']}/store.arrow"
 DISTANCES = sorted(
     {
-        configuration.method_distance(method)
+        methods.method_distance(method)
         for method in study["methods"].values()
-        if "margins" in configuration.required_inputs(method) and configuration.main_teacher(method) == "teacher"
+        if "margins" in methods.required_inputs(method) and methods.main_teacher(method) == "teacher"
     }
 )
 # Distillations with a control that takes their mean margin.
 MATCHED = [
-    configuration.matched_method(name, study["methods"])
+    methods.matched_method(name, study["methods"])
     for name, method in study["methods"].items()
-    if configuration.is_control(method)
+    if methods.is_control(method)
 ]
 # Snapshots of the teacher before the end of its training, numbered from 0.
 SNAPSHOTS = range(study["teacher"]["snapshots"] if "teacher" in TRAINED else 0)
@@ -101,16 +101,16 @@ PACKED = list(study["datasets"]) if study["packs"]["held_out"] else [study["trai
 FIXED_MARGINS = {
     method.get("label", name): method["margin"]
     for name, method in study["methods"].items()
-    if method["loss"] == "triplet" and not configuration.is_control(method)
+    if method["loss"] == "triplet" and not methods.is_control(method)
 }
 CLAIMS = [
     tuple(
         "student" if name is None else f"models/{name}" if name in study["models"] else f"students/{name}"
         for name in claim
     )
-    for claim in configuration.claims(study)
+    for claim in methods.claims(study)
 ]
-USES_CLASS_MEANS = any("class_means" in configuration.required_inputs(method) for method in study["methods"].values())
+USES_CLASS_MEANS = any("class_means" in methods.required_inputs(method) for method in study["methods"].values())
 STUDENT_HAS_CENTERS = "student" in TRAINED and "class_centers" in registry.attribute(
     "losses", study["student"]["method"]["loss"], "provides"
 )
@@ -253,7 +253,7 @@ ABLATION_CONTEXT = report_context(
     [*(f"students/{base}" for base in study["ablations"]), *ABLATED],
     LABELS | VARIANT_LABELS,
 )
-ABLATIONS = configuration.ablations(study)
+ABLATIONS = methods.ablations(study)
 
 
 def evaluations(name, context=REPORT_CONTEXT):
@@ -396,7 +396,7 @@ def training_settings(name, network, method, training):
         "study": study["study"],
         "network": study["networks"][network],
         "loss": method["loss"],
-        "loss_settings": configuration.loss_settings(method),
+        "loss_settings": methods.loss_settings(method),
         "training": training,
         "execution": study["execution"],
     }
@@ -409,7 +409,7 @@ def role_settings(role):
 
 def method_settings(name):
     method = ALL_METHODS[name]
-    return training_settings(name, study["student"]["network"], method, configuration.method_training(method, study))
+    return training_settings(name, study["student"]["network"], method, methods.method_training(method, study))
 
 
 def model_name(teacher):
@@ -426,11 +426,11 @@ def teacher_embeddings(wildcards):
 def teacher_folders(method, seed):
     """Where the embeddings are that a method learns from: those of its teachers, or of the teacher as it was trained."""
     folders = []
-    names = configuration.teachers_of(method) if "teacher_embeddings" in configuration.required_inputs(method) else []
+    names = methods.teachers_of(method) if "teacher_embeddings" in methods.required_inputs(method) else []
     for name in names:
         model = model_name(name)
         folder = f"<results>/{model}/seed{first_stage_seed(model, seed)}"
-        if "teacher_snapshots" in configuration.required_inputs(method):
+        if "teacher_snapshots" in methods.required_inputs(method):
             folders += [f"{folder}/snapshots/{number}" for number in SNAPSHOTS]
         folders.append(folder)
     return folders
@@ -438,13 +438,13 @@ def teacher_folders(method, seed):
 
 def teacher_summaries(method, seed):
     """Margins, class means and class centers that a method requires of its first teacher."""
-    required, found = configuration.required_inputs(method), {}
-    teacher = model_name(configuration.main_teacher(method))
+    required, found = methods.required_inputs(method), {}
+    teacher = model_name(methods.main_teacher(method))
     # What is made from another teacher than the study's own is in a folder of that model.
     further = "" if teacher == "teacher" else f"{teacher}/"
     class_means = f"<results>/class_means/{further}seed{seed}.safetensors"
     if "margins" in required:
-        found["margins"] = f"<results>/calibration/{further}{configuration.method_distance(method)}.seed{seed}.json"
+        found["margins"] = f"<results>/calibration/{further}{methods.method_distance(method)}.seed{seed}.json"
     if "class_means" in required:
         found["class_means"] = class_means
     if "class_centers" in required:
@@ -455,7 +455,7 @@ def teacher_summaries(method, seed):
 
 def embedding_folders(method, seed):
     """Where all embeddings are that a method needs, for itself or for what is made of them."""
-    teacher = model_name(configuration.main_teacher(method))
+    teacher = model_name(methods.main_teacher(method))
     own = f"<results>/{teacher}/seed{first_stage_seed(teacher, seed)}"
     summarized = any(not path.startswith(f"{own}/") for path in teacher_summaries(method, seed).values())
     return list(dict.fromkeys([*teacher_folders(method, seed), *([own] if summarized else [])]))
@@ -464,8 +464,8 @@ def embedding_folders(method, seed):
 def method_inputs(wildcards):
     """What a method requires beyond the faces."""
     method = ALL_METHODS[wildcards.method]
-    required = configuration.required_inputs(method)
-    starts_from_student = configuration.initial_of(method) == "student"
+    required = methods.required_inputs(method)
+    starts_from_student = methods.initial_of(method) == "student"
     inputs = {}
     if folders := teacher_folders(method, wildcards.seed):
         inputs["teacher_weights"] = [f"{folder}/weights.safetensors" for folder in folders]
@@ -476,8 +476,8 @@ def method_inputs(wildcards):
         inputs["student_centers"] = first_stage_file("student", "loss.safetensors")(wildcards)
     if starts_from_student:
         inputs["initial"] = first_stage_file("student", "weights.safetensors")(wildcards)
-    if configuration.is_control(method):
-        distilled = configuration.matched_method(wildcards.method, study["methods"])
+    if methods.is_control(method):
+        distilled = methods.matched_method(wildcards.method, study["methods"])
         inputs["matched_margin"] = f"<results>/calibration/matched/{distilled}.seed{{seed}}.json"
     return inputs
 
@@ -522,7 +522,7 @@ TEACHER_SUMMARIES = list(
 
 def images_trained_on(training):
     """Passes of images through the network in one training."""
-    return training["iterations"] * configuration.batch_size(training)
+    return training["iterations"] * methods.batch_size(training)
 
 
 def method_entry(name):
@@ -530,11 +530,11 @@ def method_entry(name):
     method = study["methods"][name]
     return {
         "loss": method["loss"],
-        "family": configuration.INITIAL[configuration.initial_of(method)],
-        "images": images_trained_on(configuration.method_training(method, study)),
-        "starts_from_student": configuration.initial_of(method) == "student",
+        "family": methods.INITIAL[methods.initial_of(method)],
+        "images": images_trained_on(methods.method_training(method, study)),
+        "starts_from_student": methods.initial_of(method) == "student",
         "embeddings": len(embedding_folders(method, SEEDS[0])),
-        "settings": configuration.loss_settings(method) | method["training"],
+        "settings": methods.loss_settings(method) | method["training"],
         "tuned": method.get("tuned"),
     }
 

@@ -122,7 +122,7 @@ use rule template as make_methods_table with:
         methods=METHOD_ENTRIES,
         student_images=images_trained_on(study["student"]["training"]) if "student" in TRAINED else 0,
         timed={model: len(paths) for model, paths in TRAINING_TIMINGS.items()},
-        reference=f"students/{configuration.reference_method(study)}",
+        reference=f"students/{methods.reference_method(study)}",
         context=REPORT_CONTEXT,
         code=lambda wildcards: code("make_methods_table.py"),
 

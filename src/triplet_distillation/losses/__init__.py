@@ -1,18 +1,5 @@
 """Training methods, one file each: a class derived from :class:`Loss` that turns a batch of embeddings into a loss.
 
-The contract of a method::
-
-    class MyLoss(Loss):
-        title = "my method"                        # name in figures
-        requires = ("teacher_embeddings",)         # what the workflow must provide; may be empty
-
-        def __init__(self, context: LossContext, *, weight: float = 1.0):
-            super().__init__()
-            ...                                    # settings from the configuration are keyword-only
-
-        def forward(self, embeddings, step):
-            return loss, {"active": share}         # a scalar tensor; floats or 0-d tensors to log
-
 docs/add-a-method.md goes from a formula to a row of the table.
 """
 
@@ -104,7 +91,7 @@ class Loss(nn.Module):
 
     Attributes:
         title: name of the method in figures; the file's name if empty.
-        requires: what the workflow must provide, the keys of :data:`.configuration.REQUIREMENTS`.
+        requires: what the workflow must provide, the keys of :data:`.methods.REQUIREMENTS`.
         initial: where training starts unless the configuration says otherwise: from the ``student`` of the first
             stage, or from ``random`` weights.
         training_defaults: keys of the configuration's ``training`` that the method sets unless the configuration does:

@@ -19,6 +19,8 @@ from triplet_distillation.tabular import read_table
 
 plt = style.plt
 SHOWN_TRIPLETS = 5
+LARGE_LOSS = 10
+"""From which on a panel of losses is logarithmic above 1."""
 FITTING_ENTRIES = 10
 """Entries of a legend that fit into a panel."""
 ROC_POINTS = 60
@@ -44,14 +46,17 @@ def plot_training_curves(
     _curves(axes[0], first, "loss", "First stage: loss")
     _curves(axes[1], second, "loss", "Methods: loss")
     for axis in axes[:2]:
-        axis.set_ylabel("loss (linear below 1)")
-        axis.set_yscale("symlog", linthresh=1)
+        axis.set_ylabel("loss")
+        if axis.get_ylim()[1] > LARGE_LOSS:
+            axis.set_ylabel("loss (linear below 1)")
+            axis.set_yscale("symlog", linthresh=1)
     for axis, name in zip(axes[2:], logged):
         _curves(axis, second, name, f"Methods: {LOGGED_NAMES.get(name, name.replace('_', ' '))}")
     for axis in axes[: 2 + len(logged)]:
-        axis.set_ylim(bottom=min(0, axis.get_ylim()[0]))
+        axis.set_ylim(bottom=min([0, *(np.nanmin(line.get_ydata()) for line in axis.get_lines())]))
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes[0].legend(loc="upper right", fontsize=9)
+    if first:
+        axes[0].legend(loc="upper right", fontsize=9)
     for axis in axes[2 : 2 + len(logged)]:
         if 2 * len(axis.get_lines()) <= FITTING_ENTRIES < len(second):
             axis.legend(fontsize=7)

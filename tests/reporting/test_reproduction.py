@@ -14,6 +14,7 @@ from triplet_distillation.networks import weights
 from triplet_distillation.reporting import reproduction
 from triplet_distillation.reporting.reproduction import content_hashes, first_difference
 from triplet_distillation.tabular import write_table
+from triplet_distillation.training import loss_files
 
 
 def write_store(path, metadata, score=0.5):
@@ -137,3 +138,12 @@ def test_studies_from_hashes_to_comparison(tmp_path, monkeypatch):
         "another configuration",
     ):
         assert text in lines[-1]
+
+
+def test_class_means_and_the_state_of_a_loss_have_hashes(tmp_path):
+    np.save(tmp_path / "teacher.npy", np.random.default_rng(0).normal(size=(6, 2, 3)).astype(np.float32))
+    write_table(tmp_path / "training_set.parquet", pd.DataFrame({"row": [0, 1, 4, 5], "label": [0, 0, 1, 1]}))
+    means, state = str(tmp_path / "means.safetensors"), str(tmp_path / "loss.safetensors")
+    loss_files.write_class_means(str(tmp_path / "training_set.parquet"), str(tmp_path / "teacher.npy"), means)
+    loss_files.write_loss_state(state, torch.nn.Linear(2, 3), {"digest": "a"})
+    assert content_hashes(means).keys() == content_hashes(state).keys() == {"content"}

@@ -67,7 +67,7 @@ class OwnBatchesLoss(Loss):
     training_defaults = {"iterations": 3, "sampling": {"kind": "uniform", "batch_size": 6}}
 
     def forward(self, embeddings, step):
-        return embeddings.square().mean(), {"images": len(embeddings), "step": step.index, "of": step.iterations}
+        return embeddings.square().mean(), {"images": len(embeddings), "index": step.index, "of": step.iterations}
 """,
     "two_teachers": """
 class TwoTeachersLoss(Loss):
@@ -152,7 +152,7 @@ def test_methods_get_what_they_ask_for(study):
     assert (history(study, "two_teachers").apart > 0.01).all()
     own = history(study, "own_batches")
     assert own.images.tolist() == [6] * 3
-    assert own.step.tolist() == [0, 1, 2]
+    assert own["index"].tolist() == [0, 1, 2]
     assert own.of.tolist() == [3] * 3
     assert len(history(study, "neighborhoods")) == 2
 

@@ -131,7 +131,7 @@ def test_all_outputs_are_created(study):
     for model in ("teacher", "student", "students/triplet_0.3", "students/triplet_distillation"):
         assert (study.results / model / "seed0/weights.safetensors").is_file()
     assert "are not comparable with its numbers" in (study.results / "tables/table2.html").read_text()
-    assert len(list((study.results / "figures").iterdir())) == 7
+    assert len(list((study.results / "figures").iterdir())) == 8
     assert yaml.safe_load((study.results / "config.yaml").read_text())["study"] == "small"
     assert "| ORL, unseen people | 0.1 |" in (study.results / "export/README.md").read_text()
 
@@ -182,7 +182,7 @@ def test_another_seed_trains_and_evaluates_that_run_alone(study):
     models = ("student", *(f"students/{method}" for method in methods))
     assert {job for job in jobs if "seed=" in job} == {
         "train:role=student, seed=1",
-        "calibrate:distance=squared_euclidean, seed=1",
+        "calibrate:further=, distance=squared_euclidean, seed=1",
         "match_margin:method=triplet_distillation, seed=1",
         *(f"distill:method={method}, seed=1" for method in methods),
         *(f"evaluate:model={model}, seed=1" for model in models),

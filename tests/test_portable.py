@@ -85,7 +85,7 @@ def test_openblas_has_one_thread_however_many_snakemake_gives_it():
 
 STEP = """
 import hashlib, sys, torch
-from triplet_distillation.losses import LossContext, arcface
+from triplet_distillation.losses import LossContext, Step, arcface
 from triplet_distillation.networks import weights
 from triplet_distillation.networks.execution import setup_device
 from triplet_distillation.settings import ExecutionSettings
@@ -95,7 +95,7 @@ network = weights.create({"architecture": "mobilefacenet", "width": 0.25, "embed
 network.train().to(memory_format=torch.channels_last)
 loss = arcface.ArcFaceLoss(LossContext(4, 16))
 images = torch.randn(8, 3, 112, 112).to(memory_format=torch.channels_last)
-loss(network(images), torch.arange(8) % 4, None, None)[0].backward()
+loss(network(images), Step(torch.arange(8) % 4, torch.Generator()))[0].backward()
 gradients = b"".join(parameter.grad.numpy().tobytes() for parameter in network.parameters())
 print(hashlib.sha256(gradients).hexdigest())
 """

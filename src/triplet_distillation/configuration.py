@@ -251,12 +251,15 @@ def _check_method(key: str, entry: dict, config: dict, schema: dict) -> list[str
     problems += _check_sampling(f"{key}.training", training, config["execution"])
     if problems:
         return problems
-    size, needed = methods.batch_size(training), methods.loss_attribute(entry, "min_batch_size")
-    if size < needed:
-        problems.append(
-            f"{key}.training.sampling: {entry['loss']} needs batches of at least {needed} images, not {size}"
-        )
-    return problems
+    return _check_batch_size(key, entry, training)
+
+
+def _check_batch_size(key: str, method: dict, training: dict) -> list[str]:
+    """A method has as many images in a batch as it needs."""
+    size, needed = methods.batch_size(training), methods.loss_attribute(method, "min_batch_size")
+    if size >= needed:
+        return []
+    return [f"{key}.training.sampling: {method['loss']} needs batches of at least {needed} images, not {size}"]
 
 
 def _check_tuned(key: str, entry: dict) -> list[str]:
@@ -449,11 +452,7 @@ def _check_first_stage(config: dict) -> list[str]:
         if required:
             names = " and ".join(required)
             problems.append(f"{role}.method: {method['loss']} requires {names}, which only methods get: use arcface")
-        size, least = methods.batch_size(entry["training"]), methods.loss_attribute(method, "min_batch_size")
-        if size < least:
-            problems.append(
-                f"{role}.training.sampling: {method['loss']} needs batches of at least {least} images, not {size}"
-            )
+        problems += _check_batch_size(role, method, entry["training"])
         if (steps := entry["training"]["iterations"]) <= entry.get("snapshots", 0):
             problems.append(f"{role}.snapshots: {entry['snapshots']} are too many for a training of {steps} steps")
     student = config["student"]

@@ -8,6 +8,9 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+ALWAYS_LOGGED = {"step", "loss", "learning_rate", "mean_cosine"}
+"""What every step of a training logs, whatever its method."""
+
 
 @dataclass(frozen=True)
 class SamplingSettings:

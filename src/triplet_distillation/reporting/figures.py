@@ -15,6 +15,7 @@ from triplet_distillation.files import read_json
 from triplet_distillation.reporting import style
 from triplet_distillation.reporting.context import PERCENT, ReportContext, distance_name
 from triplet_distillation.reporting.runs import Evaluations
+from triplet_distillation.settings import ALWAYS_LOGGED
 from triplet_distillation.tabular import read_table
 
 plt = style.plt
@@ -64,7 +65,6 @@ def plot_training_curves(
     style.save(figure, output)
 
 
-ALWAYS_LOGGED = {"step", "loss", "learning_rate", "mean_cosine"}
 LOGGED_NAMES = {
     "active": "active triplets, fraction",
     "margin": "mean margin",

@@ -171,9 +171,9 @@ def train_step(state: TrainState, context: TrainContext, batch: Batch, step: int
         step,
         settings.iterations,
     )
-    shapes = guards.state_shapes(state.criterion)
+    before = guards.LossState.of(state.criterion)
     loss, logged = guards.check_returned(state.criterion, state.criterion(embeddings, current))
-    guards.check_parameters(state.criterion, state.optimizer, shapes)
+    guards.check_state(state.criterion, before)
     state.optimizer.zero_grad(set_to_none=True)
     state.scaler.scale(loss).backward()
     if settings.clip_norm:

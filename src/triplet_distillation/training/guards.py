@@ -8,9 +8,10 @@ import contextlib
 import copy
 import logging
 import math
+import numbers
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import psutil
@@ -19,6 +20,7 @@ from torch import nn
 
 from triplet_distillation.losses import Loss, Step
 from triplet_distillation.networks.weights import normalize_pixels
+from triplet_distillation.settings import ALWAYS_LOGGED
 from triplet_distillation.training.batches import Batch
 
 log = logging.getLogger(__name__)
@@ -176,15 +178,11 @@ def _free_below_limits(groups: list[Path]) -> list[int]:
     return left
 
 
-ALWAYS_LOGGED = {"step", "loss", "learning_rate", "mean_cosine"}
-"""What every step logs, whatever the method."""
-
-
-def check_returned(criterion: Loss, returned: Any) -> tuple[torch.Tensor, dict[str, float]]:
-    """The loss and the log that a method returned, as numbers.
+def check_returned(criterion: Loss, returned: Any) -> tuple[torch.Tensor, dict[str, float | torch.Tensor]]:
+    """The loss and the log that a method returned; the values of the log are not read, which a GPU would wait for.
 
     Raises:
-        TrainingError: they are something else, or the log has a name of :data:`ALWAYS_LOGGED`.
+        TrainingError: they are something else, or the log has a name of :data:`.settings.ALWAYS_LOGGED`.
     """
     name = type(criterion).__name__
     if not (isinstance(returned, tuple) and len(returned) == 2 and isinstance(returned[1], dict)):
@@ -194,42 +192,41 @@ def check_returned(criterion: Loss, returned: Any) -> tuple[torch.Tensor, dict[s
         raise TrainingError(f"{name} must return a scalar tensor that depends on the embeddings as its loss")
     if taken := sorted(ALWAYS_LOGGED & log.keys()):
         raise TrainingError(f"{name} logs {', '.join(taken)}, which is logged for every method: choose other names")
-    numbers = {}
     for key, number in log.items():
-        try:
-            numbers[key] = float(number.detach() if isinstance(number, torch.Tensor) else number)
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise TrainingError(f"{name} logs {key!r}, which is not one number: {number!r}") from error
-    return loss, numbers
+        one = number.numel() == 1 if isinstance(number, torch.Tensor) else isinstance(number, numbers.Real)
+        if not one:
+            raise TrainingError(f"{name} logs {key!r}, which is not one number: {number!r}")
+    return loss, {key: each.detach() if isinstance(each, torch.Tensor) else each for key, each in log.items()}
 
 
-def state_shapes(criterion: Loss) -> dict[str, torch.Size]:
-    """Parameters and buffers that a checkpoint contains, name to shape."""
-    return {name: tensor.shape for name, tensor in criterion.state_dict().items()}
+class LossState(NamedTuple):
+    """What a loss consists of: ``parameters``, name to identity; ``shapes`` of all that a checkpoint contains."""
+
+    parameters: dict[str, int]
+    shapes: dict[str, torch.Size]
+
+    @classmethod
+    def of(cls, criterion: Loss) -> "LossState":
+        parameters = {name: id(parameter) for name, parameter in criterion.named_parameters()}
+        return cls(parameters, {name: tensor.shape for name, tensor in criterion.state_dict().items()})
 
 
-def check_parameters(criterion: Loss, optimizer: torch.optim.Optimizer, shapes: dict[str, torch.Size]) -> None:
-    """All parameters of a loss must be trained, and its state must keep its ``shapes``, to be restored.
+def check_state(criterion: Loss, before: LossState) -> None:
+    """A step keeps the parameters of a loss, which are those that are trained, and the sizes of its state.
 
     Raises:
-        TrainingError: the loss made a parameter or a buffer after the optimizer was created, or resized one.
+        TrainingError: the loss made a parameter or a buffer since ``before``, or resized one.
     """
-    trained = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
-    late = [name for name, parameter in criterion.named_parameters() if id(parameter) not in trained]
-    if late:
+    after, name = LossState.of(criterion), type(criterion).__name__
+    if late := [each for each, identity in after.parameters.items() if before.parameters.get(each) != identity]:
         raise TrainingError(
-            f"{type(criterion).__name__} made its parameters {', '.join(late)} during a step, where they are never "
+            f"{name} made its parameters {', '.join(late)} during a step, where they are never "
             "trained: make them in __init__ (LossContext has the sizes of embeddings and the number of identities)"
         )
-    _check_shapes(criterion, shapes)
-
-
-def _check_shapes(criterion: Loss, shapes: dict[str, torch.Size]) -> None:
-    found = state_shapes(criterion)
-    changed = [name for name in {**shapes, **found} if shapes.get(name) != found.get(name)]
-    if changed:
+    everything = {**before.shapes, **after.shapes}
+    if changed := [each for each in everything if before.shapes.get(each) != after.shapes.get(each)]:
         raise TrainingError(
-            f"{type(criterion).__name__} changed the size of its state {', '.join(changed)} during a step, so that no "
+            f"{name} changed the size of its state {', '.join(changed)} during a step, so that no "
             "checkpoint could be restored: register buffers of a fixed size in __init__"
         )
 

@@ -1,5 +1,6 @@
 """Which changes affect the code version of a script, and which do not."""
 
+import ast
 from pathlib import Path
 
 import pytest
@@ -77,3 +78,88 @@ def test_relative_imports_count(package):
     changed = version(package)
     (folder / "b.py").write_text("def g():\n    return 3\n")
     assert len({before, changed, version(package)}) == 3
+
+
+def reworded(text: str) -> str:
+    """Source text in which everything that only people read says something else."""
+    tree = ast.parse(text)
+    for node in ast.walk(tree):
+        spoken = []
+        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
+            spoken = [*node.exc.args]
+        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+            function = node.value.func
+            root = function.value if isinstance(function, ast.Attribute) else function
+            if getattr(root, "id", "") in ("log", "logging", "warnings", "summary"):
+                spoken = [*node.value.args]
+        elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "progress":
+            spoken = [*node.args[1:]]
+        elif isinstance(node, ast.Assert) and node.msg:
+            spoken = [node.msg]
+        for argument in spoken:
+            for each in ast.walk(argument):
+                if isinstance(each, ast.Constant) and isinstance(each.value, str):
+                    each.value += " (in other words)"
+    return ast.unparse(tree)
+
+
+MODULES = ("training/engine.py", "faces/align.py", "faces/download.py", "training/guards.py", "evaluation/embed.py")
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_rewording_messages_of_a_module_changes_no_digest(module, tmp_path):
+    source = (provenance.PACKAGE / module).read_text()
+    assert reworded(source) != ast.unparse(ast.parse(source))
+    assert provenance._content(ast.parse(reworded(source))) == provenance._content(ast.parse(source))
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("x = f'a{y}'", "x = f'b{y}'"),
+        ("f('column')", "f('row')"),
+        ("raise ValueError(1) from a", "raise ValueError(1) from b"),
+        ("raise ValueError(1)", "raise KeyError(1)"),
+        ("for x in progress(a, 'b'): pass", "for x in progress(c, 'b'): pass"),
+        ("assert x, 'm'", "assert y, 'm'"),
+        ("x = 1", "x = 1.0"),
+        ("x = 'None'", "x = None"),
+        ("x = b'a'", "x = 'a'"),
+        ("def f(*, a, b=1): pass", "def f(*, a=1, b): pass"),
+    ],
+)
+def test_code_that_does_something_else_has_another_digest(before, after):
+    assert provenance._content(ast.parse(before)) != provenance._content(ast.parse(after))
+
+
+def test_digest_does_not_depend_on_fields_that_a_version_of_python_adds():
+    before = ast.parse("def f(x): return f'{x:>{3}}'")
+    later = ast.parse("def f(x): return f'{x:>{3}}'")
+    function = later.body[0]
+    function.type_params, function._fields = [], (*function._fields, "type_params")
+    function.something_new, function._fields = None, (*function._fields, "something_new")
+    assert provenance._content(before) == provenance._content(later)
+
+
+def test_digests_of_fixed_modules_are_those_that_were_committed(tmp_path):
+    """Every version of Python must find them; otherwise an upgrade of Python trains everything again."""
+    found = {}
+    for name, text in FIXED_MODULES.items():
+        (tmp_path / f"{name}.py").write_text(text)
+        found[name] = provenance.code_version(tmp_path / f"{name}.py")
+    assert found == {"plain": "fa3c0ee6d9d20fa8", "typed": "745e79f90c21b04e", "matching": "8f8dd889028467b4"}
+
+
+FIXED_MODULES = {
+    "plain": '"""Doc."""\nimport os\nX = {"a": (1, 2.5, -3j), **os.environ}\nY = [i for i in range(3) if i % 2]\n',
+    "typed": (
+        "from dataclasses import dataclass\n@dataclass(frozen=True)\nclass A:\n    x: int = 0x10\n"
+        "    async def f(self, *a, k: str = 'é\\n', **b) -> None:\n        '''Doc.'''\n"
+        "        return f'{self.x!r:>{k}} {{}} {a=}' if (n := len(a)) else b'\\x00'\n"
+    ),
+    "matching": (
+        "def f(x):\n    match x:\n        case {'a': [1, *r]} | None:\n            return lambda: (yield)\n"
+        "        case str() as s if s:\n            raise ValueError(f'no {s}')\n    try:\n        del x\n"
+        "    except* OSError:\n        global y\n    return 1e-3, 1_000, ..., x[1:2, ::3]\n"
+    ),
+}

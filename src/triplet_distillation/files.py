@@ -1,11 +1,15 @@
-"""Atomic writes: a file is either complete or absent."""
+"""Atomic writes, so that a file is either complete or absent, and locks."""
 
 import contextlib
+import fcntl
 import json
+import logging
 import os
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
+
+log = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
@@ -26,6 +30,28 @@ def atomic_write(path: str | os.PathLike) -> Generator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def locked(path: str | os.PathLike) -> Generator[None]:
+    """Hold the lock file ``path`` exclusively; waits while another process holds it.
+
+    The operating system releases the lock when its holder dies, however it dies.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            log.warning("%s is held by process %s: waiting for it to end", path, lock.read().strip() or "unknown")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.seek(0)
+        lock.truncate()
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
 def write_text(path: str | os.PathLike, text: str) -> None:
     """Write ``text`` (UTF-8) to ``path`` atomically."""
     with atomic_write(path) as temporary:
@@ -34,7 +60,12 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 
 def write_json(path: str | os.PathLike, content: object) -> None:
     """Write ``content`` as indented JSON, keeping the order of its keys."""
-    write_text(path, json.dumps(content, indent=2) + "\n")
+    write_text(path, json_text(content))
+
+
+def json_text(content: object) -> str:
+    """``content`` as :func:`write_json` writes it."""
+    return json.dumps(content, indent=2) + "\n"
 
 
 def read_json(path: str | os.PathLike) -> Any:

@@ -1,8 +1,10 @@
-"""Digests of code, settings and files: they decide whether a result is still valid."""
+"""Digests of code, settings and files, and versions of libraries: they say how a result was made."""
 
 import ast
 import hashlib
+import importlib.metadata
 import json
+import platform
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -10,8 +12,32 @@ from pathlib import Path
 import numpy as np
 
 PACKAGE = Path(__file__).parent
-EXCLUDED_MODULES = {"logs.py"}
-"""Modules that only affect the terminal and the log, and so never a result."""
+EXCLUDED_MODULES = {"logs.py", "sharing.py"}
+"""Modules that never affect a result: terminal and log, and where results are kept."""
+MESSAGE_FUNCTIONS = {"summary", "print", "log", "logging", "warnings"}
+"""Functions, and objects with methods, that only tell people something."""
+LIBRARIES = ("torch", "numpy", "opencv-python-headless", "onnxruntime", "mtcnn")
+"""Those that compute results: another version of one may round differently."""
+
+
+@cache
+def library_versions() -> dict[str, str]:
+    """Version of every library that computes results, of those that are installed."""
+    found = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def cpu_name() -> str:
+    """The CPU's own name for itself, on Linux; the architecture elsewhere."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())
 
 
 def digest(content: object) -> str:
@@ -42,7 +68,8 @@ def code_version(script: str | Path, *modules: str) -> str:
         modules: further modules below the package that it loads by name at run time
             (``losses.triplet``).
 
-    Only the syntax trees count: comments, docstrings, layout and file times do not.
+    Only the syntax trees count: comments, docstrings, messages (of errors, logs, progress bars), layout and file times
+    do not. The version of Python does not, either.
     """
     pending, seen = [Path(script), *(_plugin_path(module) for module in modules)], {}
     while pending:
@@ -55,7 +82,7 @@ def code_version(script: str | Path, *modules: str) -> str:
 
 @cache
 def _parsed(path: Path) -> tuple[str, tuple[Path, ...]]:
-    """A file's syntax tree as text, without docstrings, and the files that it imports from this package."""
+    """A file's syntax tree as text, and the files that it imports from this package."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     imported = []
     for node in ast.walk(tree):
@@ -64,10 +91,40 @@ def _parsed(path: Path) -> tuple[str, tuple[Path, ...]]:
         elif isinstance(node, ast.ImportFrom):
             module = _absolute_name(path, node)
             imported += [_imported_path(name) for name in [module, *(f"{module}.{alias.name}" for alias in node.names)]]
-        body = getattr(node, "body", None)
-        if isinstance(body, list):  # drop docstrings, and strings that serve as comments
-            vars(node)["body"] = [each for each in body if not _is_string(each)] or [ast.Pass()]
-    return f"{path.name} {ast.dump(tree)}", tuple(path for path in imported if path)
+    return f"{path.name} {_content(tree)}", tuple(path for path in imported if path)
+
+
+def _content(node: object) -> str:
+    """A syntax tree as text, without what only people read.
+
+    Unlike ``ast.dump``'s, the text is the same under every version of Python: fields without content are left out.
+    """
+    match node:
+        case ast.Constant(value=value):
+            return repr(value)
+        case ast.Raise(exc=ast.Call() as error):
+            return f"raise {_content(error.func)} from {_content(node.cause)}"
+        case ast.Assert(test=test):
+            return f"assert {_content(test)}"
+        case ast.Call(func=ast.Name(id="progress"), args=[items, *_]):
+            return f"progress {_content(items)}"
+        case ast.AST():
+            fields = ((name, value) for name, value in ast.iter_fields(node) if name != "type_comment")
+            content = ((name, _content(value)) for name, value in fields if value is not None and value != [])
+            return f"{type(node).__name__}({', '.join(f'{name}={text}' for name, text in content)})"
+        case list():
+            return f"[{', '.join(_content(each) for each in node if not _only_people_read(each))}]"
+    return repr(node)
+
+
+def _only_people_read(node: object) -> bool:
+    """Whether a statement is a docstring, a string that serves as a comment, or a call that shows a message."""
+    match node:
+        case ast.Expr(value=ast.Constant(value=str())):
+            return True
+        case ast.Expr(value=ast.Call(func=ast.Name(id=name) | ast.Attribute(value=ast.Name(id=name)))):
+            return name in MESSAGE_FUNCTIONS
+    return False
 
 
 def _absolute_name(path: Path, node: ast.ImportFrom) -> str:
@@ -76,10 +133,6 @@ def _absolute_name(path: Path, node: ast.ImportFrom) -> str:
         return node.module or ""
     parents = path.relative_to(PACKAGE.parent).parts[: -node.level]
     return ".".join([*parents, *([node.module] if node.module else [])])
-
-
-def _is_string(node: ast.AST) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
 def _imported_path(name: str) -> Path | None:

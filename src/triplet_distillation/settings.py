@@ -154,8 +154,7 @@ class TrainingJob:
     """Everything that one training run reads and writes.
 
     Attributes:
-        name: of the model, for the metadata and the summary.
-        study: name of the study, for the metadata.
+        name: of the model, for the summary.
         seed: determines the initial weights, the batches and every other random choice.
         network: ``architecture`` and its arguments.
         loss: name of the method.
@@ -175,7 +174,6 @@ class TrainingJob:
     """
 
     name: str
-    study: str
     seed: int
     network: dict[str, Any]
     loss: str
@@ -259,12 +257,13 @@ class EvaluationSettings:
 
 @dataclass(frozen=True)
 class ExportSettings:
-    """What an exported student carries and how it is described; ``benchmarks``: name to label."""
+    """What an exported student carries and how it is described; ``study``: its name; ``benchmarks``: name to label."""
 
     far: list[float]
     opset: int
     parity_faces: int
     flip: str
+    study: str
     title: str
     benchmarks: dict[str, str]
     teacher_license: str

@@ -1,19 +1,28 @@
 """Tables as files. A module of its own, because every job imports :mod:`.files`, and pandas takes time to import."""
 
+import json
 import os
 import warnings
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from triplet_distillation.files import atomic_write
+from triplet_distillation.provenance import library_versions
 
 
 def write_table(path: str | os.PathLike, table: pd.DataFrame) -> None:
-    """Write ``table`` without its index, as Parquet or CSV depending on the extension."""
+    """Write ``table`` without its index, as Parquet or CSV depending on the extension.
+
+    The metadata of a Parquet file has the versions of the libraries, as every result's.
+    """
     with atomic_write(path) as temporary:
         if temporary.suffix == ".parquet":
-            table.to_parquet(temporary, index=False)
+            arrow = pa.Table.from_pandas(table, preserve_index=False)
+            versions = {"libraries": json.dumps(library_versions(), sort_keys=True)}
+            pq.write_table(arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), **versions}), temporary)
         else:
             table.to_csv(temporary, index=False)
 

@@ -23,6 +23,7 @@ from triplet_distillation.tabular import write_table
 
 NETWORK = {"architecture": "mobilefacenet", "width": 0.125, "embedding_size": 16}
 SETTINGS = ExportSettings(
+    study="test",
     far=[0.1, 0.01, 0.001],
     opset=18,
     parity_faces=64,

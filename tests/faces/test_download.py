@@ -6,9 +6,11 @@ import io
 import os
 import tarfile
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from triplet_distillation.faces import download
 from triplet_distillation.faces.archive import ArchiveError, extract
 from triplet_distillation.faces.download import DownloadError, fetch
 
@@ -55,13 +57,42 @@ def address():
     server.server_close()
 
 
+def test_two_downloads_of_one_file_wait_for_each_other(address, tmp_path):
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: get(address, tmp_path), range(4)))
+    assert {path.read_bytes() for path in found} == {CONTENT}
+    assert Server.requests == [""]
+
+
+def test_second_download_completes_what_the_first_could_not(address, tmp_path):
+    """The one that waits goes on from the unfinished file, and nobody removes it in between."""
+    Server.behavior = ["closes", "404"]
+    with ThreadPoolExecutor(2) as pool:
+        results = [pool.submit(get, address, tmp_path, tries=2) for _ in range(2)]
+    assert sorted(type(result.exception()).__name__ for result in results) == ["DownloadError", "NoneType"]
+    assert (tmp_path / "file.bin").read_bytes() == CONTENT
+    assert Server.requests[-1] == f"bytes={len(CONTENT) // 3}-"
+
+
+def test_correct_file_in_a_folder_that_cannot_be_written_is_used(address, tmp_path, monkeypatch):
+    (tmp_path / "file.bin").write_bytes(CONTENT)
+    monkeypatch.setattr(download, "locked", pytest.fail)
+    assert get(address, tmp_path).read_bytes() == CONTENT
+    assert not Server.requests
+
+
+def visible_files(folder):
+    """Names of its files, without the hidden lock."""
+    return [path.name for path in folder.iterdir() if not path.name.startswith(".")]
+
+
 def get(address, folder, **settings):
     return fetch([address], folder / "file.bin", SHA256, wait=0.01, **settings)
 
 
 def test_good_server(address, tmp_path):
     assert get(address, tmp_path).read_bytes() == CONTENT
-    assert [path.name for path in tmp_path.iterdir()] == ["file.bin"]
+    assert visible_files(tmp_path) == ["file.bin"]
 
 
 def test_existing_file_is_not_fetched_again(address, tmp_path):
@@ -96,7 +127,7 @@ def test_partial_download_has_its_own_name_and_is_resumed(address, tmp_path):
     Server.behavior = ["closes"]
     with pytest.raises(DownloadError, match="the server closed the connection after"):
         get(address, tmp_path, tries=1)
-    assert [path.name for path in tmp_path.iterdir()] == ["file.bin.part"]
+    assert visible_files(tmp_path) == ["file.bin.part"]
     get(address, tmp_path)
     assert Server.requests[-1].startswith("bytes=")
 
@@ -110,7 +141,7 @@ def test_unusable_server_is_reported(address, tmp_path, kind, message):
         get(address, tmp_path)
     assert "manually" in str(error.value)
     assert SHA256 in str(error.value)
-    assert list(tmp_path.iterdir()) == []
+    assert visible_files(tmp_path) == []
 
 
 def test_next_address_is_tried(address, tmp_path):

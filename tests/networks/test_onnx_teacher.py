@@ -56,9 +56,7 @@ def test_color_order_and_normalization_follow_the_settings(model, tiny):
 def test_weights_file_contains_the_model(model, tmp_path):
     copy = tmp_path / "copy.onnx"
     copy.write_bytes(model.read_bytes())
-    weights.import_weights(
-        "teacher", settings(copy, pixel_mean=0.0), str(copy), "study", str(tmp_path / "weights.safetensors")
-    )
+    weights.import_weights("teacher", settings(copy, pixel_mean=0.0), str(copy), str(tmp_path / "weights.safetensors"))
     copy.unlink()
     network, metadata = weights.load(tmp_path / "weights.safetensors")
     assert network.embedding_size == 32
@@ -110,7 +108,7 @@ def test_pytorch_weights_are_imported(tiny, tmp_path, suffix):
         torch.save(tiny.state_dict(), source)
     else:
         weights.save(source, tiny, TINY, {})
-    weights.import_weights("teacher", TINY, str(source), "study", str(output))
+    weights.import_weights("teacher", TINY, str(source), str(output))
     network, metadata = weights.load(output)
     assert all(torch.equal(a, b) for a, b in zip(network.state_dict().values(), tiny.state_dict().values()))
     assert metadata["model"] == "teacher"
@@ -120,7 +118,7 @@ def test_weights_of_another_network_are_rejected_by_name(tiny, tmp_path):
     torch.save(tiny.state_dict(), tmp_path / "mine.pt")
     with pytest.raises(ValueError, match=r"mine\.pt does not contain the weights of"):
         weights.import_weights(
-            "teacher", TINY | {"width": 0.5}, str(tmp_path / "mine.pt"), "s", str(tmp_path / "w.safetensors")
+            "teacher", TINY | {"width": 0.5}, str(tmp_path / "mine.pt"), str(tmp_path / "w.safetensors")
         )
 
 
@@ -131,7 +129,7 @@ def test_importing_weights_executes_no_code(tmp_path):
 
     torch.save({"a": Evil()}, tmp_path / "evil.pt")
     with pytest.raises(Exception, match=r"[Ww]eights.only"):
-        weights.import_weights("teacher", TINY, str(tmp_path / "evil.pt"), "s", str(tmp_path / "w.safetensors"))
+        weights.import_weights("teacher", TINY, str(tmp_path / "evil.pt"), str(tmp_path / "w.safetensors"))
     assert not (tmp_path / "ran").exists()
 
 

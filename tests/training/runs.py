@@ -55,7 +55,6 @@ def run(
         write_table(training_set, pairs.training_set(identities, np.ones(len(faces), bool), set(), 1))
     job = {
         "name": name,
-        "study": "test",
         "seed": seed,
         "network": network,
         "loss": loss,

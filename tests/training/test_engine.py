@@ -84,6 +84,46 @@ def test_newest_checkpoints_are_kept_and_a_damaged_one_falls_back_to_the_previou
     assert "resuming from step 4 of 6" in caplog.text
 
 
+@pytest.mark.parametrize(
+    "content", [{"state": {}}, {"digest": "d"}, {"digest": "d", "state": [1]}, torch.zeros(3), [1, 2], None, "text"]
+)
+def test_readable_file_that_is_no_checkpoint_is_set_aside(tmp_path, content, caplog):
+    checkpoint.save(tmp_path, "d", 1, {"step": 1})
+    torch.save(content, tmp_path / "step00000002.pt")
+    assert checkpoint.load(tmp_path, "d") == {"step": 1}
+    assert (tmp_path / "step00000002.pt.stale").is_file()
+
+
+@pytest.mark.parametrize("kind", ["folder", "empty file", "text", "dangling link"])
+def test_what_cannot_be_a_checkpoint_does_not_stop_a_training(tmp_path, kind):
+    checkpoint.save(tmp_path, "d", 1, {"step": 1})
+    path = tmp_path / "step00000002.pt"
+    if kind == "folder":
+        (path / "inside").mkdir(parents=True)
+        (tmp_path / "step00000002.pt.stale").mkdir()  # from the last time
+    elif kind == "dangling link":
+        path.symlink_to(tmp_path / "nowhere")
+    else:
+        path.write_text("" if kind == "empty file" else "text")
+    assert checkpoint.load(tmp_path, "d") == {"step": 1}
+    checkpoint.save(tmp_path, "d", 2, {"step": 2})
+    assert checkpoint.load(tmp_path, "d") == {"step": 2}
+
+
+def test_resuming_under_another_version_of_a_library_says_so(tmp_path, caplog, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoint, "library_versions", lambda: {"torch": "1.13", "numpy": "2.0"})
+        checkpoint.save(tmp_path, "d", 1, {"step": 1})
+        assert checkpoint.load(tmp_path, "d") == {"step": 1}
+    monkeypatch.setattr(checkpoint, "library_versions", lambda: {"torch": "2.13", "numpy": "2.0"})
+    assert not caplog.records
+    with caplog.at_level(logging.INFO):
+        assert checkpoint.load(tmp_path, "d") == {"step": 1}
+    (record,) = caplog.records
+    assert "torch 1.13, now 2.13" in record.message
+    assert "numpy" not in record.message
+
+
 def test_sigterm_completes_the_step_and_writes_a_checkpoint(folder, small_store, monkeypatch):
     uninterrupted, history = run(folder, small_store)
     interrupted = sibling_folder(folder, "interrupted")
@@ -179,26 +219,6 @@ def test_missing_compiler_is_reported(folder, small_store, monkeypatch):
 def test_reference_batch_scales_the_learning_rate_with_the_batch_size(folder, small_store):
     _, history = run(folder, small_store, training={"warmup": 0, "reference_batch": 40, "iterations": 1})
     assert history.learning_rate[0] == pytest.approx(0.05 * 10 / 40)
-
-
-def test_only_one_process_holds_a_folder(tmp_path):
-    context = torch.multiprocessing.get_context("spawn")
-    queue = context.Queue()
-    with checkpoint.locked(tmp_path):
-        process = context.Process(target=_hold_lock, args=(tmp_path, queue))
-        process.start()
-        assert queue.get(timeout=60) == "waiting"
-        process.join(1)
-        assert process.is_alive()
-        assert queue.empty()
-    assert queue.get(timeout=60) == "held"
-    process.join()
-
-
-def _hold_lock(folder, queue):
-    queue.put("waiting")
-    with checkpoint.locked(folder):
-        queue.put("held")
 
 
 def test_distillation_starts_from_the_student_and_uses_the_calibrated_margins(folder, small_store):

@@ -15,6 +15,7 @@ use rule template as align with:
         runtime=720,
     params:
         script="align.py",
+        shared_folder=lambda wildcards, output: shared_folder("align"),
         source=lambda wildcards: source_settings(wildcards.dataset),
         settings=lambda wildcards: study["datasets"][wildcards.dataset]["alignment"],
         code=lambda wildcards: code("align.py", *alignment_code(wildcards.dataset)),
@@ -35,4 +36,5 @@ use rule template as merge_shards with:
         runtime=120,
     params:
         script="merge_shards.py",
+        shared_folder=lambda wildcards, output: shared_folder("merge_shards"),
         code=lambda wildcards: code("merge_shards.py"),

@@ -270,6 +270,14 @@ def code(script, *modules):
     return f"{provenance.code_version(ROOT / 'workflow/scripts' / script, *modules)}-{KERNELS}"
 
 
+def shared_folder(stage):
+    """Where results of a stage are kept that do not depend on the study; empty if this study shares none.
+
+    A parameter that takes `output` is never compared: another place makes no other result.
+    """
+    return str(Path(PATHVARS.apply("<results>")).parent / "shared" / stage) if study["share"] else ""
+
+
 def network_code(network):
     return f"networks.{study['networks'][network]['architecture']}"
 
@@ -393,7 +401,6 @@ def training_settings(name, network, method, training):
     """What a training run reads from the configuration, apart from paths and seed."""
     return {
         "name": name,
-        "study": study["study"],
         "network": study["networks"][network],
         "loss": method["loss"],
         "loss_settings": methods.loss_settings(method),

@@ -17,6 +17,7 @@ use rule template as embed with:
         gpu=GPUS,
     params:
         script="embed.py",
+        shared_folder=lambda wildcards, output: shared_folder("embed"),
         execution=INFERENCE,
         code=lambda wildcards: code("embed.py", network_code(network_of(wildcards.teacher))),
 

@@ -17,6 +17,7 @@ use rule template as embed_test_faces with:
         gpu=GPUS,
     params:
         script="embed_test_faces.py",
+        shared_folder=lambda wildcards, output: shared_folder("embed_test_faces"),
         execution=INFERENCE,
         code=lambda wildcards: code("embed_test_faces.py", network_code(network_of(wildcards.model))),
 

@@ -23,6 +23,7 @@ use rule template as export with:
         settings={
             **{key: study["export"][key] for key in ("far", "opset", "parity_faces")},
             "flip": study["evaluation"]["flip"],
+            "study": study["study"],
             "title": study["title"],
             "benchmarks": BENCHMARKS,
             "teacher_license": study["teacher"]["license"],

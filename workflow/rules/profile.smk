@@ -12,6 +12,7 @@ use rule template as profile with:
         runtime=240,
     params:
         script="profile.py",
+        shared_folder=lambda wildcards, output: shared_folder("profile"),
         settings=lambda wildcards: study["networks"][wildcards.network],
         runs=study["profile"]["runs"],
         code=lambda wildcards: code("profile.py", network_code(wildcards.network)),

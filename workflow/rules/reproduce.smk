@@ -37,7 +37,7 @@ use rule template as hash_study with:
         runtime=720,
     params:
         script="hash_study.py",
-        configuration=provenance.digest({**study, "published_hashes": ""}),
+        configuration=provenance.digest({**study, "published_hashes": "", "share": True}),
         folder=lambda wildcards, output: str(Path(output[0]).parent),
         code=lambda wildcards: code("hash_study.py"),
 

@@ -19,6 +19,7 @@ use rule template as train with:
         gpu=TRAINING_GPUS,
     params:
         script="train.py",
+        shared_folder=lambda wildcards, output: shared_folder("train"),
         settings=lambda wildcards: role_settings(wildcards.role),
         code=lambda wildcards: training_code(NETWORKS[wildcards.role]["network"], NETWORKS[wildcards.role]["method"]),
 
@@ -53,5 +54,4 @@ use rule template as import_weights with:
     params:
         script="import_weights.py",
         settings=lambda wildcards: study["networks"][network_of(wildcards.role)],
-        study=study["study"],
         code=lambda wildcards: code("import_weights.py", network_code(network_of(wildcards.role))),

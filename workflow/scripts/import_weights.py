@@ -6,6 +6,5 @@ with logged_to(snakemake.log[0]):
         name=snakemake.wildcards.role,
         settings=snakemake.params.settings,
         source=snakemake.input.source,
-        study=snakemake.params.study,
         output=snakemake.output.weights,
     )

@@ -135,6 +135,7 @@ def export(name: str, student: StudentFiles, settings: ExportSettings, folder: s
     metadata = {
         **weights_metadata,
         "name": name,
+        "study": settings.study,
         "flip": settings.flip,
         "embedding": {"size": network.embedding_size, "normalized": False},
         "thresholds": thresholds(student.scores, settings.far),

@@ -48,9 +48,9 @@ def embed_test_faces(
         output: path of the embeddings.
     """
     device = setup_device(execution)
-    network, metadata = weights.load(weights_path)
+    network, _ = weights.load(weights_path)
     store = FaceStore(store_path)
     rows = np.unique(np.concatenate([read_table(path).row for path in tested]))
     embeddings = embed(network, store, rows, device)
     KeptEmbeddings(rows, embeddings).write(output)
-    summary(f"{metadata['model']}: {len(rows)} test faces × 2 × {embeddings.shape[2]}")
+    summary(f"{weights_path}: {len(rows)} test faces × 2 × {embeddings.shape[2]}")

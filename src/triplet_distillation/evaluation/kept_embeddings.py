@@ -1,5 +1,6 @@
 """Embeddings of the faces of everyone who is tested, kept so that other pairs or metrics need no network."""
 
+import json
 import os
 from typing import NamedTuple
 
@@ -7,6 +8,7 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from triplet_distillation.files import atomic_write
+from triplet_distillation.provenance import library_versions
 
 
 class KeptEmbeddings(NamedTuple):
@@ -29,7 +31,8 @@ class KeptEmbeddings(NamedTuple):
     def write(self, path: str | os.PathLike) -> None:
         """Write them as safetensors."""
         with atomic_write(path) as temporary:
-            save_file({name: np.ascontiguousarray(each) for name, each in self._asdict().items()}, temporary)
+            tensors = {name: np.ascontiguousarray(each) for name, each in self._asdict().items()}
+            save_file(tensors, temporary, {"libraries": json.dumps(library_versions(), sort_keys=True)})
 
 
 def read_kept_embeddings(path: str) -> KeptEmbeddings:

@@ -9,7 +9,7 @@ from triplet_distillation.files import atomic_write, write_json
 from triplet_distillation.logs import summary
 from triplet_distillation.networks import weights
 from triplet_distillation.networks.execution import setup_device
-from triplet_distillation.provenance import file_digest
+from triplet_distillation.provenance import file_digest, library_versions
 from triplet_distillation.settings import ExecutionSettings
 
 
@@ -34,10 +34,10 @@ def write_teacher_embeddings(
             "teacher": {
                 "weights": file_digest(weights_path),
                 "network": metadata["network"],
-                "study": metadata["study"],
             },
             "store": store.metadata,
             "input": metadata["input"],
+            "libraries": library_versions(),
             "normalized": True,
             "shape": list(embeddings.shape),
             "dtype": str(embeddings.dtype),

@@ -16,6 +16,7 @@ from triplet_distillation.faces.images import read_image
 from triplet_distillation.faces.sources import EncodedFace, SourceImage
 from triplet_distillation.files import read_json
 from triplet_distillation.logs import progress, summary
+from triplet_distillation.provenance import library_versions
 from triplet_distillation.tabular import read_table, write_table
 
 SIZE = 112
@@ -132,7 +133,7 @@ def build_store(
             )
 
     description = detector.description if detector else "landmarks published with the data set"
-    metadata = {**origin, "template": "ArcFace 112×112", "detector": description}
+    metadata = {**origin, "template": "ArcFace 112×112", "detector": description, "libraries": library_versions()}
     store.write(output, faces(), metadata, may_be_empty=True)
     return pd.DataFrame(outcomes, columns=OUTCOME_COLUMNS)
 
@@ -185,7 +186,8 @@ def copy_aligned_faces(faces: Iterable[EncodedFace], origin: dict, output: str |
                 unknown = np.full(10, np.nan, np.float32)
                 yield store.StoreRow(content, label, identity, name, unknown, float("nan"), store.ONE_FACE)
 
-    store.write(output, rows(), {**origin, "template": "the source's own", "detector": "the source's own"})
+    metadata = {**origin, "template": "the source's own", "detector": "the source's own"}
+    store.write(output, rows(), metadata | {"libraries": library_versions()})
     return pd.DataFrame(outcomes, columns=OUTCOME_COLUMNS)
 
 

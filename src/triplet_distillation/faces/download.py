@@ -8,7 +8,9 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from pathlib import Path
+from typing import NamedTuple
 
+from triplet_distillation.files import locked
 from triplet_distillation.logs import progress
 from triplet_distillation.provenance import file_digest
 
@@ -32,7 +34,8 @@ def fetch(
     """Get a file from the first URL that delivers it, verified before it is named ``target``.
 
     An interrupted download resumes where it stopped, in this run or the next one; an
-    unfinished file is kept next to the target under another name.
+    unfinished file is kept next to the target under another name. Two processes that want the same file wait for each
+    other.
 
     Args:
         urls: ``https:``, ``http:`` or ``file:`` URLs, or plain paths, in the order in which they are tried.
@@ -46,22 +49,39 @@ def fetch(
         DownloadError: no URL delivered the correct file.
     """
     target = Path(target)
-    if target.is_file() and file_digest(target) == sha256:
+    if _is_correct(target, sha256):  # without a lock, so that the folder may be read-only
         return target
-    target.parent.mkdir(parents=True, exist_ok=True)
+    with locked(target.with_name(f".{target.name}.lock")):
+        if not _is_correct(target, sha256):
+            _download(urls, target, sha256, mirror, Retries(tries, wait))
+    return target
+
+
+def _is_correct(target: Path, sha256: str) -> bool:
+    return target.is_file() and file_digest(target) == sha256
+
+
+class Retries(NamedTuple):
+    """How often a URL is tried, and the seconds before the second try, doubled for every further one."""
+
+    tries: int
+    wait: float
+
+
+def _download(urls: list[str], target: Path, sha256: str, mirror: str | None, retries: Retries) -> None:
     partial = target.with_name(f"{target.name}.part")
     in_mirror = [str(Path(mirror) / target.name)] if mirror and (Path(mirror) / target.name).is_file() else []
     responses = []
     for url in [*in_mirror, *urls]:
-        for attempt in range(tries):
+        for attempt in range(retries.tries):
             if attempt:
-                time.sleep(wait * 2 ** (attempt - 1))
+                time.sleep(retries.wait * 2 ** (attempt - 1))
             try:
                 _append(url, partial)
                 found = file_digest(partial)
                 if found == sha256:
                     partial.replace(target)
-                    return target
+                    return
                 responses.append(f"{url}: {_wrong_content(partial, found, sha256)}")
                 partial.unlink()
                 break

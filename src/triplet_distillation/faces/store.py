@@ -164,13 +164,23 @@ def merge(paths: list[str], output: str | Path) -> int:
         The number of faces.
 
     Raises:
-        ValueError: there are no faces, or the metadata of the stores differ.
+        ValueError: there are no faces, or the metadata of the stores differ, apart from the versions of libraries.
     """
     stores = [FaceStore(path) for path in paths]
-    if any(each.metadata != stores[0].metadata for each in stores):
+    metadata = stores[0].metadata | _all_versions(stores)
+    if any(each.metadata | _all_versions(stores) != metadata for each in stores):
         raise ValueError(f"{', '.join(paths)} come from different data sets or detectors: delete them and run again")
     if len(stores) > 1 or not len(stores[0]):
-        return write(output, itertools.chain.from_iterable(each.faces() for each in stores), stores[0].metadata)
+        return write(output, itertools.chain.from_iterable(each.faces() for each in stores), metadata)
     with atomic_write(output) as temporary:
-        os.link(paths[0], temporary)
+        os.link(Path(paths[0]).resolve(), temporary)
     return len(stores[0])
+
+
+def _all_versions(stores: list[FaceStore]) -> dict[str, dict[str, str]]:
+    """``libraries`` with the versions that made any of the stores: ``a, b`` where one was upgraded in between."""
+    versions: dict[str, dict[str, None]] = {}
+    for store in stores:
+        for name, version in store.metadata.get("libraries", {}).items():
+            versions.setdefault(name, {})[version] = None
+    return {"libraries": {name: ", ".join(each) for name, each in versions.items()}} if versions else {}

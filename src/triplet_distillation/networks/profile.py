@@ -11,6 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from triplet_distillation.files import write_json
 from triplet_distillation.logs import summary
 from triplet_distillation.networks.weights import create
+from triplet_distillation.provenance import library_versions
 
 PER_ELEMENT = {"native_batch_norm": 2, "_prelu_kernel": 2, "add": 1}
 """Operations per output value: BN scales and shifts, PReLU compares and multiplies, a shortcut adds."""
@@ -88,7 +89,7 @@ def profile(settings: dict, runs: int) -> dict:
 def write_profile(name: str, settings: dict, runs: int, output: str) -> None:
     """Write :func:`profile` of the network called ``name`` as JSON."""
     found = profile(settings, runs)
-    write_json(output, found)
+    write_json(output, {**found, "libraries": library_versions()})
     summary(
         f"{name}: {found['parameters'] / 1e6:.2f} M parameters, {found['flops'] / 1e9:.2f} GFLOPs, "
         f"{found['seconds_per_image']:.3f} s per image"

@@ -13,7 +13,7 @@ from triplet_distillation import registry
 from triplet_distillation.files import atomic_write
 from triplet_distillation.logs import summary
 from triplet_distillation.networks import Network
-from triplet_distillation.provenance import file_digest
+from triplet_distillation.provenance import file_digest, library_versions
 
 PIXEL_MEAN, PIXEL_SCALE = 127.5, 128.0
 INPUT: dict[str, Any] = {
@@ -35,26 +35,26 @@ def create(settings: dict) -> Network:
 
 
 def save(path: str | Path, network: nn.Module, settings: dict, provenance: dict) -> None:
-    """Write ``network`` with its ``settings`` and provenance (study, digest, …) in the metadata.
+    """Write ``network`` with its ``settings``, provenance (seed, digest, …) and versions of libraries in the metadata.
 
     The bytes depend only on the weights and the metadata, not on the time or the host.
     """
     network_input = getattr(network, "input", INPUT)
-    metadata = json.dumps({"network": settings, "input": network_input, **provenance}, sort_keys=True)
+    content = {"network": settings, "input": network_input, "libraries": library_versions(), **provenance}
+    metadata = json.dumps(content, sort_keys=True)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     with atomic_write(path) as temporary:
         save_file(tensors, temporary, {METADATA: metadata})
 
 
-def import_weights(name: str, settings: dict, source: str, study: str, output: str) -> None:
+def import_weights(name: str, settings: dict, source: str, output: str) -> None:
     """Import existing weights as those of a model of this study.
 
     Args:
-        name: of the model (teacher, student).
+        name: of the model (teacher, student), for the summary.
         settings: of its network.
         source: safetensors, or a state dictionary (``.pt``, ``.pth``) with the network's own
             parameter names; a pretrained network (ONNX) names its model itself.
-        study: for the metadata.
         output: path of the weights file.
 
     Raises:
@@ -70,7 +70,7 @@ def import_weights(name: str, settings: dict, source: str, study: str, output: s
             network.load_state_dict(state)
         except (RuntimeError, TypeError) as error:
             raise ValueError(f"{source} does not contain the weights of {settings}: {error}") from error
-    save(output, network, settings, {"study": study, "model": name, "imported_sha256": file_digest(source)})
+    save(output, network, settings, {"imported_sha256": file_digest(source)})
     summary(f"{name}: weights imported from {Path(source).name}")
 
 

@@ -14,13 +14,13 @@ import pyarrow.parquet as pq
 from safetensors.numpy import load_file
 
 from triplet_distillation.faces.store import SCHEMA, FaceStore
-from triplet_distillation.files import read_json, write_json
+from triplet_distillation.files import json_text, read_json, write_json
 from triplet_distillation.logs import summary
 from triplet_distillation.networks.weights import read_metadata
 from triplet_distillation.portable import is_portable
-from triplet_distillation.provenance import array_digest, digest, file_digest
+from triplet_distillation.provenance import array_digest, cpu_name, digest, file_digest
 
-LIBRARIES = ("torch", "numpy", "opencv-python-headless", "pillow", "pandas", "scipy", "onnx", "onnxscript")
+VERSIONS = ("torch", "numpy", "opencv-python-headless", "pillow", "pandas", "scipy", "onnx", "onnxscript")
 """Another version of one of these can change results."""
 DIGITS = 16
 """Hexadecimal digits of a hash that are kept."""
@@ -65,18 +65,10 @@ def hash_study(stages: dict[str, list[str]], configuration: str, folder: str, ou
         "portable": is_portable(),
         "configuration": configuration,
         "versions": {"python": platform.python_version(), "libc": " ".join(platform.libc_ver())}
-        | {name: version(name) for name in LIBRARIES},
+        | {name: version(name) for name in VERSIONS},
     }
     write_json(output, {"environment": environment, "stages": hashes})
     summary(f"hashes of {sum(map(len, hashes.values()))} results")
-
-
-def cpu_name() -> str:
-    """The CPU's own name for itself, on Linux; the architecture elsewhere."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.machine())
 
 
 def content_hashes(path: str) -> dict[str, str]:
@@ -107,7 +99,10 @@ def content_hashes(path: str) -> dict[str, str]:
             model = onnx.load(path)
             del model.metadata_props[:]
             return {"content": hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()[:DIGITS]}
-        case Path(suffix=".csv" | ".json"):
+        case Path(suffix=".json"):
+            content = {key: value for key, value in read_json(path).items() if key != "libraries"}
+            return {"content": hashlib.sha256(json_text(content).encode()).hexdigest()[:DIGITS]}
+        case Path(suffix=".csv"):
             return {"content": file_digest(path)[:DIGITS]}
     raise ValueError(f"{path}: there is no hash for the content of {Path(path).suffix} files")
 

@@ -7,6 +7,7 @@ import torch
 from triplet_distillation.files import read_json, write_json
 from triplet_distillation.logs import summary
 from triplet_distillation.losses.distances import DISTANCES
+from triplet_distillation.provenance import library_versions
 from triplet_distillation.settings import CalibrationSettings
 from triplet_distillation.tabular import read_table, write_table
 from triplet_distillation.training import sampling
@@ -129,6 +130,6 @@ def write_calibration(
     measured = measure(teacher, drawn, distance)
     found = margins(measured.d.to_numpy(), settings.mode, settings.quantiles)
     margins_output, triplets_output = outputs
-    write_json(margins_output, found)
+    write_json(margins_output, {**found, "libraries": library_versions()})
     write_table(triplets_output, measured)
     summary(f"margins from {len(drawn)} triplets: {found['min_margin']:.3f} to {found['max_margin']:.3f}")

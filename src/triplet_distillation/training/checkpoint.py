@@ -5,17 +5,15 @@ deleted. A checkpoint carries a digest of the settings, data and code that it be
 one that does not match is set aside and never used.
 """
 
-import contextlib
-import fcntl
+import itertools
 import logging
-import os
-import pickle
-from collections.abc import Generator
 from pathlib import Path
 
 import torch
 
 from triplet_distillation.files import atomic_write
+from triplet_distillation.logs import summary
+from triplet_distillation.provenance import library_versions
 
 log = logging.getLogger(__name__)
 PATTERN = "step*.pt"
@@ -23,33 +21,10 @@ KEEP_LAST = 2
 """Number of checkpoints to keep, so that there is one to fall back on if the newest is damaged."""
 
 
-@contextlib.contextmanager
-def locked(folder: str | Path) -> Generator[Path]:
-    """Hold the folder exclusively; waits while another process holds it.
-
-    The operating system releases the lock when its holder dies, however it dies, so a
-    job orphaned by a killed Snakemake and its successor never write to the same folder.
-    """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            log.warning("%s is held by process %s: waiting for it to end", folder, lock.read().strip() or "unknown")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        lock.seek(0)
-        lock.truncate()
-        lock.write(str(os.getpid()))
-        lock.flush()
-        yield folder
-
-
 def save(folder: Path, digest: str, step: int, state: dict) -> None:
     """Write ``state`` (tensors and plain data) after ``step`` steps, and remove all but the newest checkpoints."""
     with atomic_write(folder / f"step{step:08d}.pt") as temporary:
-        torch.save({"digest": digest, "state": state}, temporary)
+        torch.save({"digest": digest, "libraries": library_versions(), "state": state}, temporary)
     for old in _newest_first(folder)[KEEP_LAST:]:
         old.unlink()
 
@@ -57,20 +32,42 @@ def save(folder: Path, digest: str, step: int, state: dict) -> None:
 def load(folder: Path, digest: str) -> dict | None:
     """The newest readable checkpoint in the folder that belongs to ``digest``, or None.
 
-    Those with another digest are renamed to ``….stale``, with a warning.
+    Those with another digest, or without any, are renamed to ``….stale``, with a warning. One that was written with
+    other versions of the libraries is used, and a line on the terminal says so.
     """
     for path in _newest_first(folder):
+        if not path.is_file():
+            _set_aside(path, "is not a file")
+            continue
         try:
             content = torch.load(path, weights_only=True, map_location="cpu")
-        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        except Exception as error:  # a damaged file may raise anything, an attribute of a wrong type for example
             log.warning("%s cannot be read (%s): trying the one before it", path, error)
             continue
-        if content["digest"] == digest:
+        if not (isinstance(content, dict) and isinstance(content.get("state"), dict)):
+            _set_aside(path, "is not a checkpoint of this workflow")
+        elif content.get("digest") != digest:
+            _set_aside(path, "belongs to other settings, data or code")
+        else:
+            _report_other_libraries(path, content.get("libraries", {}))
             return content["state"]
-        stale = path.with_suffix(".pt.stale")
-        path.replace(stale)
-        log.warning("%s belongs to other settings, data or code: set aside as %s", path, stale.name)
     return None
+
+
+def _set_aside(path: Path, reason: str) -> None:
+    names = (f"{path.name}.stale{number or ''}" for number in itertools.count())
+    stale = next(each for each in map(path.with_name, names) if not each.exists())
+    path.replace(stale)
+    log.warning("%s %s: set aside as %s", path, reason, stale.name)
+
+
+def _report_other_libraries(path: Path, versions: dict[str, str]) -> None:
+    """Say that a training is continued under other versions of libraries, which may round differently."""
+    now = library_versions()
+    if changed := [
+        f"{name} {old}, now {now.get(name, 'absent')}" for name, old in versions.items() if now.get(name) != old
+    ]:
+        summary(f"{path}: written with {', '.join(changed)}: the rest of this training may round differently")
 
 
 def _newest_first(folder: Path) -> list[Path]:

@@ -13,14 +13,14 @@ import torch
 
 from triplet_distillation import registry
 from triplet_distillation.faces.store import FaceStore
-from triplet_distillation.files import read_json, write_json
+from triplet_distillation.files import locked, read_json, write_json
 from triplet_distillation.logs import summary
 from triplet_distillation.networks import Network, weights
 from triplet_distillation.networks.execution import setup_device
 from triplet_distillation.provenance import array_digest, digest, file_digest
 from triplet_distillation.settings import TeacherFiles, TrainingJob
 from triplet_distillation.tabular import read_table, write_table
-from triplet_distillation.training import checkpoint, distributed, engine, guards, loss_files, sampling
+from triplet_distillation.training import distributed, engine, guards, loss_files, sampling
 from triplet_distillation.training.batches import BatchDataset, TrainingFaces
 from triplet_distillation.training.loss_files import loss_context
 
@@ -43,7 +43,7 @@ def train_model(job: TrainingJob) -> None:
         history = read_table(job.history)
     else:
         is_main_process = int(os.environ.get("RANK", 0)) == 0
-        with checkpoint.locked(folder) if is_main_process else contextlib.nullcontext():
+        with locked(folder / "lock") if is_main_process else contextlib.nullcontext():
             history = _train(job, folder)
     summary(f"{job.name}, seed {job.seed}: {len(history)} steps, last loss {history.loss.iloc[-1]:.4f}")
 
@@ -56,7 +56,7 @@ def _train(job: TrainingJob, folder: Path) -> pd.DataFrame:
     guards.check_labels(labels, job.training_set)
     for teacher in job.required.teachers:
         _check_teacher(teacher, job.store)
-    job_digest = _digest(job)
+    digest_of_training = training_digest(job)
     torch.manual_seed(job.seed)
     network = weights.load(job.initial)[0] if job.initial else weights.create(job.network)
     initial = array_digest({name: tensor.numpy() for name, tensor in network.state_dict().items()})
@@ -75,10 +75,10 @@ def _train(job: TrainingJob, folder: Path) -> pd.DataFrame:
         in_turn = "teacher_snapshots" in criterion.requires
         faces = TrainingFaces(job.store, table.row.to_numpy(), labels, teachers, in_turn)
         batches = BatchDataset(faces, sampler, job.training, job.seed, rank_slice)
-        provenance = {"study": job.study, "model": job.name, "seed": job.seed, "digest": job_digest, "initial": initial}
+        provenance = {"seed": job.seed, "digest": digest_of_training, "initial": initial}
         snapshots = _snapshots(job, folder, provenance)
         train_context = engine.TrainContext(
-            job.training, job.execution, job.seed, device, dist, folder, job_digest, snapshots
+            job.training, job.execution, job.seed, device, dist, folder, digest_of_training, snapshots
         )
         records, seconds = engine.train(network, criterion, batches, train_context)
         history = pd.DataFrame(records)
@@ -112,7 +112,7 @@ def _snapshot_file(folder: Path, number: int) -> Path:
     return folder / f"snapshot{number}.safetensors"
 
 
-def _digest(job: TrainingJob) -> str:
+def training_digest(job: TrainingJob) -> str:
     """Digest of everything that the result depends on; a checkpoint must match it."""
     settings = {
         "network": job.network,
@@ -120,7 +120,6 @@ def _digest(job: TrainingJob) -> str:
         "loss_settings": job.loss_settings,
         "training": dataclasses.asdict(job.training),
         "execution": dataclasses.asdict(job.execution),
-        "study": job.study,
     }
     files = [job.training_set, job.initial, *job.required.paths()]
     return digest(

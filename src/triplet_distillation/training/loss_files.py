@@ -11,6 +11,7 @@ from triplet_distillation.files import atomic_write, read_json
 from triplet_distillation.logs import summary
 from triplet_distillation.losses import Loss, LossContext
 from triplet_distillation.networks.weights import METADATA
+from triplet_distillation.provenance import library_versions
 from triplet_distillation.settings import MethodFiles
 from triplet_distillation.tabular import read_table
 from triplet_distillation.training.calibration import calibrated_margins
@@ -62,7 +63,9 @@ def write_loss_state(path: str | Path, criterion: Loss, provenance: dict) -> Non
     """Write a loss's parameters and persistent buffers (class centers, a projection) as safetensors."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in criterion.state_dict().items()}
     with atomic_write(path) as temporary:
-        save_file(tensors, temporary, {METADATA: json.dumps(provenance, sort_keys=True)})
+        save_file(
+            tensors, temporary, {METADATA: json.dumps({**provenance, "libraries": library_versions()}, sort_keys=True)}
+        )
 
 
 def write_class_means(training_set: str, teacher_embeddings: str, output: str) -> None:
@@ -81,6 +84,7 @@ def write_class_means(training_set: str, teacher_embeddings: str, output: str) -
         part = slice(start, start + CHUNK)
         np.add.at(sums, labels[part], embeddings[rows[part]].sum(axis=1, dtype=np.float64))
     means = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+    metadata = {METADATA: json.dumps({"libraries": library_versions()}, sort_keys=True)}
     with atomic_write(output) as temporary:
-        save_file({CLASS_CENTERS: torch.from_numpy(means.astype(np.float32))}, temporary, {METADATA: "{}"})
+        save_file({CLASS_CENTERS: torch.from_numpy(means.astype(np.float32))}, temporary, metadata)
     summary(f"mean teacher embeddings of {len(means)} identities")

@@ -7,6 +7,7 @@ from triplet_distillation import registry
 from triplet_distillation.files import write_json
 from triplet_distillation.logs import summary
 from triplet_distillation.losses import Step
+from triplet_distillation.provenance import library_versions
 from triplet_distillation.settings import DistillationMargins
 from triplet_distillation.tabular import read_table
 from triplet_distillation.training import sampling
@@ -20,7 +21,7 @@ def write_matched_margin(distillation: DistillationMargins, output: str) -> None
     F(d) depends on the teacher, the batches and the seed alone, not on the student, so it is known before training.
 
     Args:
-        output: JSON, ``margin`` and the numbers of ``triplets`` and ``steps``.
+        output: JSON, ``margin``, the numbers of ``triplets`` and ``steps``, versions of ``libraries``.
     """
     table = read_table(distillation.training_set)
     labels, settings = table.label.to_numpy(), distillation.training
@@ -42,5 +43,6 @@ def write_matched_margin(distillation: DistillationMargins, output: str) -> None
             sums.append(float(margins.sum()))
             counts.append(len(margins))
     margin = float(np.sum(sums) / np.sum(counts))
-    write_json(output, {"margin": margin, "triplets": int(np.sum(counts)), "steps": settings.iterations})
+    found = {"margin": margin, "triplets": int(np.sum(counts)), "steps": settings.iterations}
+    write_json(output, {**found, "libraries": library_versions()})
     summary(f"mean margin of {distillation.loss}, seed {distillation.seed}: {margin:.3f}")

@@ -1,0 +1,87 @@
+"""Results that do not depend on the study: made once, kept beside the studies, under what decides them.
+
+A shared folder has one subfolder per result. It is named by a digest of the settings, the input files, the code
+and the versions of the libraries, which ``made.json`` in it lists. A study's own files are links into it.
+"""
+
+import datetime
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from triplet_distillation.files import locked, read_json, write_json
+from triplet_distillation.logs import summary
+from triplet_distillation.provenance import digest, file_digest, library_versions
+
+RECORD = "made.json"
+"""Says what decided a shared result; it is written last, so that a folder without it is incomplete."""
+
+
+def make_once(
+    folder: str | None, decided_by: Callable[[], dict], outputs: Mapping[str, str], make: Callable[[], None]
+) -> None:
+    """Link the outputs to the result that another study has made in the same way; if there is none, make it.
+
+    Two processes that want the same result wait for each other.
+
+    Args:
+        folder: for results of this kind, which is created; without one, the outputs are made and not shared.
+        decided_by: returns what decides the result, as JSON can hold it: settings, digests of files, code.
+        outputs: a name for each output, and its path.
+        make: writes the outputs.
+    """
+    if not folder:
+        make()
+        return
+    decided = {**decided_by(), "libraries": library_versions()}
+    entry = Path(folder) / digest(decided)[:32]
+    kept = {name: entry / f"{name}{Path(path).suffix}" for name, path in outputs.items()}
+    with locked(entry / "lock"):
+        if _is_complete(entry, kept):
+            made = read_json(entry / RECORD)["made"]
+            where = Path(next(iter(outputs.values()))).parent
+            summary(f"{where}: {', '.join(outputs)} linked from {entry}, made in the same way ({made})")
+        else:
+            started = time.monotonic()
+            make()
+            for name, path in outputs.items():
+                shutil.move(path, kept[name])
+            record = {
+                "made": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+                "seconds": round(time.monotonic() - started, 3),
+                "files": {path.name: path.stat().st_size for path in kept.values()},
+                "decided_by": decided,
+            }
+            write_json(entry / RECORD, record)
+        for name, path in outputs.items():
+            _link(Path(path), kept[name])
+
+
+def _is_complete(entry: Path, kept: Mapping[str, Path]) -> bool:
+    """Whether a result was finished, and its files are still there."""
+    if not (entry / RECORD).is_file():
+        return False
+    sizes = read_json(entry / RECORD)["files"]
+    return all(path.is_file() and path.stat().st_size == sizes[path.name] for path in kept.values())
+
+
+def _link(path: Path, target: Path) -> None:
+    """Replace ``path`` by a relative link, so that the folder of all studies can be moved.
+
+    A hard link would have the time of the shared file, which is older than the study's other files: Snakemake would
+    run the job again.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.symlink_to(os.path.relpath(target.resolve(), path.parent.resolve()))
+    temporary.replace(path)
+
+
+def identity(path: str | Path) -> str:
+    """What is in a file: its place in a shared folder, which stands for its content, or else its SHA-256."""
+    path = Path(path).resolve()
+    if (path.parent / RECORD).is_file():
+        return "/".join(path.parts[-3:])
+    return file_digest(path)

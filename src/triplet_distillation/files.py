@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 from collections.abc import Generator
 from pathlib import Path
@@ -33,8 +34,28 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 
 
 def write_json(path: str | os.PathLike, content: object) -> None:
-    """Write ``content`` as indented JSON, keeping the order of its keys."""
-    write_text(path, json.dumps(content, indent=2) + "\n")
+    """Write ``content`` as indented JSON, keeping the order of its keys; what is not known is None.
+
+    Raises:
+        ValueError: a number in it is NaN or infinite, which JSON does not have; the message says where.
+    """
+    try:
+        text = json.dumps(content, indent=2, allow_nan=False)
+    except ValueError as error:
+        where = ", ".join(f"{key} is {number}" for key, number in _non_finite(content)) or error
+        raise ValueError(f"{path} is not written, as it would not be JSON: {where}") from error
+    write_text(path, text + "\n")
+
+
+def _non_finite(content: Any, key: str = "the content") -> list[tuple[str, float]]:
+    """The numbers in ``content`` that JSON does not have, each with its key or its place in a list."""
+    if isinstance(content, float):
+        return [] if math.isfinite(content) else [(key, content)]
+    if isinstance(content, dict):
+        return [found for name, each in content.items() for found in _non_finite(each, str(name))]
+    if isinstance(content, list | tuple):
+        return [found for place, each in enumerate(content) for found in _non_finite(each, f"{key}[{place}]")]
+    return []
 
 
 def read_json(path: str | os.PathLike) -> Any:

@@ -102,7 +102,7 @@ def _read_state(source: str) -> Any:
         ) from error
     except (RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError) as error:
         raise ValueError(
-            f"{source} cannot be read ({_first_line(error)}): it is truncated, or not a state dictionary of PyTorch; "
+            f"{source} cannot be read ({first_line(error)}): it is truncated, or not a state dictionary of PyTorch; "
             "copy it again, or write it with torch.save(model.state_dict(), path)"
         ) from error
 
@@ -146,7 +146,7 @@ def _load_state(network: Network, state: dict[str, torch.Tensor], problem: str) 
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
-        raise ValueError(f"{problem}: {_first_line(error)}: choose other weights") from error
+        raise ValueError(f"{problem}: {first_line(error)}: choose other weights") from error
 
 
 def _differences(state: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> str:
@@ -169,7 +169,8 @@ def _first_few(names: Iterable) -> str:
     return ", ".join(names[:SHOWN]) + (", …" if len(names) > SHOWN else "")
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an error says, without what a library adds in further lines; its type if it says nothing."""
     return (str(error) or type(error).__name__).splitlines()[0]
 
 

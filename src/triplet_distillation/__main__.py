@@ -19,6 +19,9 @@ def main(arguments: list[str] | None = None) -> int:
     comparing.add_argument("model", help="model.onnx or model.safetensors, written by the rule export")
     comparing.add_argument("images", nargs=2, type=Path, metavar="IMAGE")
     comparing.add_argument("--far", type=float, help="false accept rate of the threshold (default: the strictest)")
+    comparing.add_argument(
+        "--benchmark", metavar="NAME", help="whose threshold to take (default: the highest of all at that rate)"
+    )
     embedding = commands.add_parser("embed", help="embeddings of a folder's images, as Parquet")
     embedding.add_argument("model", help="model.onnx or model.safetensors, written by the rule export")
     embedding.add_argument("folder", type=Path)
@@ -36,7 +39,9 @@ def _compare(options: argparse.Namespace) -> str:
     from triplet_distillation.deployment.model import Model, compare
 
     first, second = options.images
-    found = compare(Model(options.model), first, second, options.far)
+    found = compare(Model(options.model), first, second, options.far, options.benchmark)
+    for note in found.notes:
+        print(f"note: {note}", file=sys.stderr)
     if found.threshold is None:
         return f"score {found.score:.4f}; the model has no threshold"
     answer = "same person" if found.score >= found.threshold else "different people"

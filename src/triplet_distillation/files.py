@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import json
 import logging
+import math
 import os
 from collections.abc import Generator
 from pathlib import Path
@@ -59,13 +60,33 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 
 
 def write_json(path: str | os.PathLike, content: object) -> None:
-    """Write ``content`` as indented JSON, keeping the order of its keys."""
-    write_text(path, json_text(content))
+    """Write ``content`` as indented JSON, keeping the order of its keys; what is not known is None.
+
+    Raises:
+        ValueError: a number in it is NaN or infinite, which JSON does not have; the message says where.
+    """
+    try:
+        text = json_text(content)
+    except ValueError as error:
+        where = ", ".join(f"{key} is {number}" for key, number in _non_finite(content)) or error
+        raise ValueError(f"{path} is not written, as it would not be JSON: {where}") from error
+    write_text(path, text)
 
 
 def json_text(content: object) -> str:
     """``content`` as :func:`write_json` writes it."""
-    return json.dumps(content, indent=2) + "\n"
+    return json.dumps(content, indent=2, allow_nan=False) + "\n"
+
+
+def _non_finite(content: Any, key: str = "the content") -> list[tuple[str, float]]:
+    """The numbers in ``content`` that JSON does not have, each with its key or its place in a list."""
+    if isinstance(content, float):
+        return [] if math.isfinite(content) else [(key, content)]
+    if isinstance(content, dict):
+        return [found for name, each in content.items() for found in _non_finite(each, str(name))]
+    if isinstance(content, list | tuple):
+        return [found for place, each in enumerate(content) for found in _non_finite(each, f"{key}[{place}]")]
+    return []
 
 
 def read_json(path: str | os.PathLike) -> Any:

@@ -139,6 +139,13 @@ def test_different_model_fails_the_parity_check(exported):
         exporting.parity(other.eval(), Model(exported / "out" / "model.onnx"), faces, np.arange(8))
 
 
+def test_model_that_answers_nan_fails_the_parity_check(exported, monkeypatch):
+    model, faces = Model(exported / "out" / "model.onnx"), store.FaceStore(exported / "store.arrow")
+    monkeypatch.setattr(model.network, "forward", lambda images: torch.full((len(images), 16), float("nan")))
+    with pytest.raises(exporting.ParityError, match="is nan"):
+        exporting.parity(weights.create(NETWORK).eval(), model, faces, np.arange(8))
+
+
 @pytest.mark.lfw
 def test_parity_on_five_hundred_real_faces(datasets, tmp_path):
     pack = datasets / "packs" / "faces_lfw_112x112"

@@ -9,7 +9,7 @@ from PIL import Image
 
 from triplet_distillation.__main__ import main
 from triplet_distillation.deployment.export import write_onnx
-from triplet_distillation.deployment.model import Model, compare
+from triplet_distillation.deployment.model import Model, choose_threshold, compare
 from triplet_distillation.faces import align
 from triplet_distillation.faces.acquire import open_source
 from triplet_distillation.faces.detectors.mtcnn import MTCNNDetector
@@ -34,11 +34,14 @@ def images(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
+    return write_model(tmp_path_factory.mktemp("model") / "model.onnx", THRESHOLDS)
+
+
+def write_model(path, thresholds):
     """An untrained network with synthetic thresholds."""
     torch.manual_seed(0)
     network = weights.create({"architecture": "mobilefacenet", "width": 0.25, "embedding_size": 32})
-    path = tmp_path_factory.mktemp("model") / "model.onnx"
-    write_onnx(network, {"flip": "concatenate", "thresholds": THRESHOLDS}, 18, path)
+    write_onnx(network, {"flip": "concatenate", "thresholds": thresholds}, 18, path)
     return path
 
 
@@ -88,6 +91,13 @@ def test_embed_writes_a_row_for_every_file(images, model, tmp_path, capsys):
         (["compare", "{model}", "{black}", "{face}"], "no face was found in .*black.png"),
         (["compare", "{model}", "missing.jpg", "{face}"], "missing.jpg"),
         (["compare", "{model}", "{face}", "{face}", "--far", "0.01"], "no threshold at a false accept rate of 0.01"),
+        (["compare", "{model}", "{face}", "{text}"], "text.jpg cannot be read: not an image"),
+        (["compare", "{model}", "{truncated}", "{face}"], "truncated.jpg cannot be read: a truncated JPEG"),
+        (["compare", "{model}", "{face}", "{face}", "--benchmark", "seen"], "'seen'; its benchmarks are: unseen"),
+        (["compare", "{without}", "{face}", "{face}", "--far", "0.1"], "no threshold at .* of 0.1; it has: none"),
+        (["compare", "{without}", "{face}", "{face}", "--benchmark", "x"], "'x'; its benchmarks are: none"),
+        (["compare", "{text}", "{face}", "{face}"], "text.jpg cannot be read"),
+        (["compare", "{damaged}", "{face}", "{face}"], "damaged.onnx cannot be opened as an ONNX model"),
         (["compare", "missing.onnx", "{face}", "{face}"], "there is no model at missing.onnx"),
         (["embed", "{model}", "{empty}"], "has no images"),
     ],
@@ -95,7 +105,20 @@ def test_embed_writes_a_row_for_every_file(images, model, tmp_path, capsys):
 def test_invalid_requests_are_reported(arguments, message, images, model, tmp_path, capsys):
     Image.fromarray(np.zeros((90, 90, 3), np.uint8)).save(tmp_path / "black.png")
     (tmp_path / "empty").mkdir()
-    paths = {"model": model, "black": tmp_path / "black.png", "face": images[0], "empty": tmp_path / "empty"}
+    (tmp_path / "text.jpg").write_text("plain text")
+    Image.open(images[0]).save(tmp_path / "truncated.jpg")
+    (tmp_path / "truncated.jpg").write_bytes((tmp_path / "truncated.jpg").read_bytes()[:-200])
+    (tmp_path / "damaged.onnx").write_bytes(model.read_bytes()[:5000])
+    paths = {
+        "model": model,
+        "without": write_model(tmp_path / "without.onnx", []),
+        "black": tmp_path / "black.png",
+        "face": images[0],
+        "empty": tmp_path / "empty",
+        "text": tmp_path / "text.jpg",
+        "truncated": tmp_path / "truncated.jpg",
+        "damaged": tmp_path / "damaged.onnx",
+    }
     assert main([argument.format(**paths) for argument in arguments]) == 1
     assert re.search(message, capsys.readouterr().err)
 
@@ -105,3 +128,83 @@ def test_model_not_exported_by_this_workflow_is_rejected(tmp_path):
     weights.save(tmp_path / "plain.safetensors", weights.create(settings), settings, {})
     with pytest.raises(ValueError, match="how its embeddings are used"):
         Model(tmp_path / "plain.safetensors")
+
+
+def entry(benchmark, far, threshold):
+    return {"benchmark": benchmark, "far": far, "threshold": threshold}
+
+
+SEVERAL = [
+    entry("lfw", 0.01, 0.2),
+    entry("lfw", 0.001, 0.3),
+    entry("cplfw", 0.01, 0.4),
+    entry("cplfw", 0.001, 0.5),
+    entry("small", 0.01, 0.25),
+    entry("small", 0.001, None),
+]
+
+
+@pytest.mark.parametrize(
+    ("far", "benchmark", "expected"),
+    [
+        (None, None, ("cplfw", 0.001, 0.5)),
+        (0.01, None, ("cplfw", 0.01, 0.4)),
+        (None, "lfw", ("lfw", 0.001, 0.3)),
+        (0.01, "lfw", ("lfw", 0.01, 0.2)),
+        (None, "small", ("small", 0.01, 0.25)),
+    ],
+)
+def test_highest_threshold_of_several_benchmarks_decides(far, benchmark, expected):
+    assert choose_threshold(SEVERAL, far, benchmark) == entry(*expected)
+    assert choose_threshold(SEVERAL[::-1], far, benchmark) == entry(*expected)
+
+
+def test_threshold_that_a_benchmark_lacks_is_reported():
+    with pytest.raises(ValueError, match=r"no threshold at a false accept rate of 0\.001 on small; it has: 0\.01$"):
+        choose_threshold(SEVERAL, 0.001, "small")
+    assert choose_threshold([], None, None) is None
+
+
+def test_command_line_takes_the_threshold_of_a_benchmark(images, tmp_path, capsys):
+    path = write_model(tmp_path / "model.onnx", SEVERAL)
+    for options, shown in (([], "0.5000 at a false accept rate of 0.001 (cplfw)"), (["--benchmark", "lfw"], "(lfw)")):
+        assert main(["compare", str(path), str(images[0]), str(images[1]), *options]) == 0
+        assert shown in capsys.readouterr().out
+
+
+def test_images_with_several_faces_are_noted(images, model, tmp_path, capsys):
+    """Two faces of the same size beside each other; the note is not part of the answer."""
+    face = np.asarray(Image.open(images[0]).convert("RGB"))
+    Image.fromarray(np.concatenate([face, face], axis=1)).save(tmp_path / "two.png")
+    assert main(["compare", str(model), str(images[0]), str(tmp_path / "two.png")]) == 0
+    shown = capsys.readouterr()
+    assert re.fullmatch(
+        r"note: .*two\.png shows 2 faces: the one between \(\d+, -?\d+\) and .* was taken.*\n", shown.err
+    )
+    assert shown.out.startswith("score")
+    assert main(["compare", str(model), str(tmp_path / "two.png"), str(images[0])]) == 0
+    assert "two.png shows 2 faces" in capsys.readouterr().err
+
+
+def test_photo_that_the_model_answers_with_nan_is_named(images, tmp_path, capsys):
+    """Its weights are finite, but overflow."""
+    settings = {"architecture": "mobilefacenet", "width": 0.125, "embedding_size": 16}
+    network = weights.create(settings)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.fill_(1e20)
+    metadata = {"flip": "concatenate", "thresholds": [], "model": "student"}
+    weights.save(tmp_path / "m.safetensors", network, settings, metadata)
+    assert main(["compare", str(tmp_path / "m.safetensors"), str(images[0]), str(images[1])]) == 1
+    shown = capsys.readouterr().err
+    assert re.search(
+        rf"student \(.*m\.safetensors\): the embedding of {images[0]} contains .*weights are finite", shown
+    )
+
+
+def test_exported_weights_that_are_not_finite_are_refused(tmp_path):
+    network = weights.create({"architecture": "mobilefacenet", "width": 0.125, "embedding_size": 16})
+    network.get_buffer("layers.0.1.running_mean")[0] = float("nan")
+    write_onnx(network, {"flip": "none", "thresholds": []}, 18, tmp_path / "m.onnx")
+    with pytest.raises(ValueError, match=r"m\.onnx: the embedding of a test image contains NaN"):
+        Model(tmp_path / "m.onnx")

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from triplet_distillation.faces.sources import SourceImage
 from triplet_distillation.faces.sources.folder import images_in
 from triplet_distillation.faces.store import NO_FACE
 from triplet_distillation.networks import Network, weights
+from triplet_distillation.networks.finite import check_embeddings
 from triplet_distillation.networks.onnx_teacher import ONNXTeacher
 
 BATCH_SIZE = 32
@@ -29,18 +31,18 @@ class Model:
     Args:
         path: ``….onnx`` or ``….safetensors``.
 
-    ``network`` maps normalized images to embeddings; ``metadata`` is that of the file.
+    ``network`` maps normalized images to embeddings; ``metadata`` is that of the file at ``path``.
 
     Raises:
         FileNotFoundError: the file does not exist.
-        ValueError: the file was not exported by this workflow.
+        ValueError: the file was not exported by this workflow, or is damaged.
     """
 
     network: Network
     metadata: dict[str, Any]
 
     def __init__(self, path: str | Path):
-        path = Path(path)
+        self.path = path = Path(path)
         if not path.is_file():
             raise FileNotFoundError(f"there is no model at {path}")
         if path.suffix == ".onnx":
@@ -53,9 +55,19 @@ class Model:
                 "(snakemake export writes results/<study>/export/model.onnx)"
             )
 
-    def embed(self, faces: np.ndarray) -> np.ndarray:
-        """L2-normalized embeddings [N, D] of aligned faces, uint8 RGB [N, 112, 112, 3], computed as in the study."""
-        return face_embeddings(embed_images(self.network, faces, torch.device("cpu")), self.metadata["flip"])
+    def embed(self, faces: np.ndarray, names: Sequence[str] = ()) -> np.ndarray:
+        """L2-normalized embeddings [N, D] of aligned faces, uint8 RGB [N, 112, 112, 3], computed as in the study.
+
+        Args:
+            names: of the faces, such as the paths of their images, for the message.
+
+        Raises:
+            ValueError: the model's answer to a face cannot be normalized: it contains NaN, or is zero.
+        """
+        embeddings = embed_images(self.network, faces, torch.device("cpu"))
+        model = weights.describe(self.metadata, self.path)
+        check_embeddings(embeddings, model, lambda index: names[index] if names else f"face {index}")
+        return face_embeddings(embeddings, self.metadata["flip"])
 
 
 def _open_onnx(path: Path) -> tuple[ONNXTeacher, dict[str, Any]]:
@@ -65,40 +77,88 @@ def _open_onnx(path: Path) -> tuple[ONNXTeacher, dict[str, Any]]:
 
 
 class Comparison(NamedTuple):
-    """``score``, the cosine; ``threshold`` at false accept rate ``far`` on ``benchmark``, None if unknown."""
+    """``score``, the cosine; ``threshold`` at false accept rate ``far`` on ``benchmark``, None if unknown; ``notes`` on
+    images with several faces."""
 
     score: float
     threshold: float | None
     far: float | None
     benchmark: str | None
+    notes: tuple[str, ...] = ()
 
 
-def compare(model: Model, first: Path, second: Path, far: float | None = None) -> Comparison:
+def compare(
+    model: Model, first: Path, second: Path, far: float | None = None, benchmark: str | None = None
+) -> Comparison:
     """Align two images, embed their faces and compare them.
 
     Args:
         far: false accept rate of the threshold; None takes the strictest that the model has.
+        benchmark: whose threshold to take; None takes the highest of all benchmarks at that rate.
 
     Raises:
-        ValueError: an image cannot be read or shows no face, or the model has no threshold at ``far``.
+        ValueError: an image cannot be read or shows no face, or the model has no such threshold.
     """
-    detector, faces = MTCNNDetector(), []
+    chosen = choose_threshold(model.metadata.get("thresholds", []), far, benchmark)
+    detector, faces, notes = MTCNNDetector(), [], []
     for path in (first, second):
-        image = read_image(path)
-        result = align.align_face(image, detector.detect([image])[0])
+        image = _read(path)
+        detections = detector.detect([image])[0]
+        result = align.align_face(image, detections)
         if result.detection_status == NO_FACE:
             raise ValueError(f"no face was found in {path}")
+        if len(detections) > 1:
+            left, top, right, bottom = (round(float(edge)) for edge in align.choose(detections, *image.shape[:2]).box)
+            notes.append(
+                f"{path} shows {len(detections)} faces: the one between ({left}, {top}) and ({right}, {bottom}) was "
+                "taken, for its size and place; crop the image if another one is meant"
+            )
         faces.append(result.pixels)
-    a, b = model.embed(np.stack(faces))
-    known = [entry for entry in model.metadata["thresholds"] if entry["threshold"] is not None]
-    matching = [entry for entry in known if far is None or entry["far"] == far]
-    if far is not None and not matching:
-        rates = ", ".join(f"{entry['far']:g}" for entry in known) or "none"
-        raise ValueError(f"the model has no threshold at a false accept rate of {far:g}; it has: {rates}")
-    if not matching:
-        return Comparison(float(a @ b), None, None, None)
-    strictest = min(matching, key=lambda entry: entry["far"])
-    return Comparison(float(a @ b), strictest["threshold"], strictest["far"], strictest["benchmark"])
+    a, b = model.embed(np.stack(faces), [str(first), str(second)])
+    score = float(a @ b)
+    if chosen is None:
+        return Comparison(score, None, None, None, tuple(notes))
+    return Comparison(score, chosen["threshold"], chosen["far"], chosen["benchmark"], tuple(notes))
+
+
+def choose_threshold(thresholds: list[dict], far: float | None, benchmark: str | None) -> dict | None:
+    """The entry of a model's thresholds (:func:`.export.thresholds`) that decides.
+
+    Easy impostors have lower scores than difficult ones, so that of several benchmarks at the same rate, the one with
+    the highest threshold is the safe choice.
+
+    Args:
+        far, benchmark: as for :func:`compare`.
+
+    Returns:
+        None if neither is given and the model has no thresholds.
+
+    Raises:
+        ValueError: there is no such threshold; the message lists those that there are.
+    """
+    benchmarks = list(dict.fromkeys(entry["benchmark"] for entry in thresholds))
+    if benchmark is not None and benchmark not in benchmarks:
+        known = ", ".join(benchmarks) or "none"
+        raise ValueError(f"the model has no thresholds on a benchmark {benchmark!r}; its benchmarks are: {known}")
+    known = [
+        entry for entry in thresholds if entry["threshold"] is not None and benchmark in (None, entry["benchmark"])
+    ]
+    matching = [entry for entry in known if far in (None, entry["far"])]
+    if matching:
+        return max(matching, key=lambda entry: (-entry["far"], entry["threshold"]))
+    if far is None and benchmark is None:
+        return None
+    rate = "" if far is None else f" at a false accept rate of {far:g}"
+    place = "" if benchmark is None else f" on {benchmark}"
+    rates = ", ".join(f"{each:g}" for each in dict.fromkeys(entry["far"] for entry in known)) or "none"
+    raise ValueError(f"the model has no threshold{rate}{place}; it has: {rates}")
+
+
+def _read(path: Path) -> np.ndarray:
+    try:
+        return read_image(path)
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
 
 
 def embed_folder(model: Model, folder: Path) -> pd.DataFrame:

@@ -1,5 +1,7 @@
 """Embeddings of the faces in a store."""
 
+import functools
+
 import numpy as np
 import torch
 from torch import nn
@@ -9,25 +11,43 @@ from triplet_distillation.faces.store import FaceStore
 from triplet_distillation.logs import progress, summary
 from triplet_distillation.networks import weights
 from triplet_distillation.networks.execution import setup_device
+from triplet_distillation.networks.finite import check_embeddings
 from triplet_distillation.networks.weights import normalize_pixels
 from triplet_distillation.settings import ExecutionSettings
 from triplet_distillation.tabular import read_table
 
 
 def embed(
-    network: nn.Module, store: FaceStore, rows: np.ndarray, device: torch.device, batch_size: int = 64
+    network: nn.Module,
+    store: FaceStore,
+    rows: np.ndarray,
+    device: torch.device,
+    batch_size: int = 64,
+    model: str = "the network",
 ) -> np.ndarray:
     """Outputs of ``network`` for the faces at ``rows`` and their flipped copies, not normalized.
 
+    Args:
+        model: the network's name and file, for the message.
+
     Returns:
         [len(rows), 2, D] float32: image, flipped image.
+
+    Raises:
+        ValueError: an embedding cannot be normalized; the message names the model and the first such face.
     """
     network = network.eval().to(device, memory_format=torch.channels_last)  # ty: ignore[no-matching-overload]  PyTorch's stub lacks memory_format
     embeddings = []
     for start in progress(range(0, len(rows), batch_size), "embed", "batch"):
-        images = np.stack([store.image(row) for row in rows[start : start + batch_size]])
-        embeddings.append(embed_images(network, images, device))
+        batch = rows[start : start + batch_size]
+        found = embed_images(network, np.stack([store.image(row) for row in batch]), device)
+        check_embeddings(found, model, functools.partial(_name_face, store, batch))
+        embeddings.append(found)
     return np.concatenate(embeddings)
+
+
+def _name_face(store: FaceStore, rows: np.ndarray, index: int) -> str:
+    return f"face {rows[index]} of {store.path} ({store.value('source', rows[index])})"
 
 
 @torch.no_grad()
@@ -46,11 +66,14 @@ def embed_test_faces(
     Args:
         tested: paths of the tables of test faces (``row``).
         output: path of the embeddings.
+
+    Raises:
+        ValueError: the weights are not finite, or an embedding cannot be normalized.
     """
     device = setup_device(execution)
-    network, _ = weights.load(weights_path)
+    network, metadata = weights.load(weights_path)
     store = FaceStore(store_path)
     rows = np.unique(np.concatenate([read_table(path).row for path in tested]))
-    embeddings = embed(network, store, rows, device)
+    embeddings = embed(network, store, rows, device, model=weights.describe(metadata, weights_path))
     KeptEmbeddings(rows, embeddings).write(output)
     summary(f"{weights_path}: {len(rows)} test faces × 2 × {embeddings.shape[2]}")

@@ -63,9 +63,13 @@ def write_evaluation(
     Args:
         tables: benchmark to its pairs with their ``score``.
         name, settings, output: as for :func:`evaluate_model`.
+
+    Raises:
+        ValueError: a score is not finite, or a benchmark has no genuine or no impostor pairs.
     """
     metrics = {}
     for benchmark, table in tables.items():
+        _check_scores(name, benchmark, table)
         measured = verification.evaluate(table.score.to_numpy(), table, settings.far[benchmark])
         metrics[benchmark] = dataclasses.asdict(measured)
         summary(f"{name} on {benchmark}: {verification.in_words(measured)}")
@@ -74,14 +78,38 @@ def write_evaluation(
     write_table(output.scores, pd.concat(scored, ignore_index=True))
 
 
+def _check_scores(name: str, benchmark: str, table: pd.DataFrame) -> None:
+    wrong = table[~np.isfinite(table.score)]
+    if len(wrong):
+        raise ValueError(
+            f"{name} on {benchmark}: {len(wrong)} of {len(table)} scores are not finite; the first is of pair "
+            f"{wrong.index[0]}, {wrong.a.iloc[0]} and {wrong.b.iloc[0]}: the embeddings of one of them add up to zero "
+            "or are not finite: look at the faces, or change evaluation.flip"
+        )
+    if table.same.all() or not table.same.any():
+        kind = "impostor" if table.same.all() else "genuine"
+        raise ValueError(f"{benchmark} has no {kind} pairs, without which nothing can be measured: choose other pairs")
+
+
 def _scores(files: BenchmarkFiles, pairs: pd.DataFrame, flip: str, fusion: TemplateSettings) -> np.ndarray:
     """The scores of a benchmark's pairs, [pairs] float64."""
     members, embeddings = read_table(files.templates), read_kept_embeddings(files.embeddings)
     if members.empty:
         return score_faces(pairs, embeddings, flip)
-    weights = FaceStore(files.store).column("score")[members.row] if fusion.detector_score else None
+    weights = _detector_scores(files.store, members.row.to_numpy()) if fusion.detector_score else None
     faces = embeddings.embeddings[embeddings.places(members.row.to_numpy())]
     return score_templates(pairs, members, weigh_faces(faces, flip, weights, fusion.unit_faces))
+
+
+def _detector_scores(store: str, rows: np.ndarray) -> np.ndarray:
+    """The detector's scores of the faces at ``rows``, [faces]; aligned faces of a pack come without."""
+    scores = FaceStore(store).column("score")[rows]
+    if len(without := rows[~np.isfinite(scores)]):
+        raise ValueError(
+            f"{store}: {len(without)} faces have no score of a detector, the first is face {without[0]}: set "
+            "templates.detector_score of the benchmark to false"
+        )
+    return scores
 
 
 def score_faces(pairs: pd.DataFrame, embeddings: KeptEmbeddings, flip: str) -> np.ndarray:

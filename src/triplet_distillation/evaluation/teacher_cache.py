@@ -21,13 +21,16 @@ def write_teacher_embeddings(
     Writes [faces, 2, D] float32, L2-normalized (image, flipped image), with row i for item i
     of the store, and a sidecar: the teacher, the store, the input's normalization and color
     order, and that the embeddings are normalized.
+
+    Raises:
+        ValueError: the weights are not finite, or an embedding cannot be normalized.
     """
     device = setup_device(execution)
     network, metadata = weights.load(weights_path)
     store = FaceStore(store_path)
-    embeddings = normalize(embed(network, store, np.arange(len(store)), device))
+    embeddings = embed(network, store, np.arange(len(store)), device, model=weights.describe(metadata, weights_path))
     with atomic_write(output) as temporary:
-        np.save(temporary, embeddings)
+        np.save(temporary, normalize(embeddings))
     write_json(
         sidecar,
         {

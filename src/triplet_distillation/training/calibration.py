@@ -7,6 +7,7 @@ import torch
 from triplet_distillation.files import read_json, write_json
 from triplet_distillation.logs import summary
 from triplet_distillation.losses.distances import DISTANCES
+from triplet_distillation.networks.finite import check_embeddings
 from triplet_distillation.provenance import library_versions
 from triplet_distillation.settings import CalibrationSettings
 from triplet_distillation.tabular import read_table, write_table
@@ -97,6 +98,20 @@ def margins(d: np.ndarray, mode: str, quantiles: list[float]) -> dict:
     }
 
 
+def check_cached_embeddings(embeddings: np.ndarray, path: str, rows: np.ndarray) -> None:
+    """A teacher's embeddings [N, 1 or 2, D] must have a direction; ``rows`` [N] of the ``path`` they were read from.
+
+    Raises:
+        ValueError: one contains NaN or infinity, or is zero.
+    """
+    check_embeddings(
+        embeddings,
+        path,
+        lambda index: f"face {rows[index]}",
+        "delete the file and run again; if that does not help, train the teacher again or choose another",
+    )
+
+
 def calibrated_margins(path: str | None) -> dict[str, float]:
     """What a calibration (JSON) tells a loss: the arguments of :class:`.losses.LossContext`; none without one."""
     if not path:
@@ -123,9 +138,13 @@ def write_calibration(
         distance: T, the distance in which d is measured.
         seed: of the draw.
         outputs: paths of the margins (JSON, see :func:`margins`) and of the triplets (CSV, see :func:`measure`).
+
+    Raises:
+        ValueError: an embedding contains NaN or infinity, or is zero.
     """
     faces = read_table(training_set)
     teacher = np.load(teacher_embeddings, mmap_mode="r")[faces.row.to_numpy(), 0]
+    check_cached_embeddings(teacher[:, None], teacher_embeddings, faces.row.to_numpy())
     drawn = draw_triplets(faces.label.to_numpy(), settings.triplets, seed)
     measured = measure(teacher, drawn, distance)
     found = margins(measured.d.to_numpy(), settings.mode, settings.quantiles)

@@ -109,13 +109,17 @@ def train(network: Network, criterion: Loss, batches: BatchDataset, context: Tra
     shown = progress(loader, "train", "step", total=iterations, initial=start) if dist.rank == 0 else loader
     with _tensorboard(context, start) as write_record, _catch_sigterm() as stop_requested:
         for step, batch in zip(range(start, iterations), shown):
+            guards.check_teachers(batch.teachers, batches.faces.teachers, step)
             history.append(train_step(state, context, batch, step))
             guards.check_history(history, criterion.loss_may_rise)
             write_record(history[-1])
+            stop = distributed.all_reduce_any(stop_requested(), device, dist)
+            saving = stop or (step + 1) % settings.checkpoint_every == 0 or step + 1 == iterations
+            if saving or step + 1 in context.snapshots or (step + 1) % guards.PATIENCE == 0:
+                guards.check_weights(network, criterion, history[-1])
             if step + 1 in context.snapshots and dist.rank == 0:
                 context.snapshots[step + 1](network)
-            stop = distributed.all_reduce_any(stop_requested(), device, dist)
-            if stop or (step + 1) % settings.checkpoint_every == 0 or step + 1 == iterations:
+            if saving:
                 save_checkpoint(state, history, time.perf_counter() - started, context)
             if stop:
                 done = f"{step + 1} of {iterations} steps"
@@ -222,6 +226,7 @@ def load_checkpoint(state: TrainState, context: TrainContext) -> tuple[list[dict
     state.scaler.load_state_dict(content["scaler"])
     columns = content["history"]
     history = [dict(zip(columns, row)) for row in zip(*columns.values())]
+    guards.check_weights(state.network, state.criterion, history[-1])
     log.info("resuming from step %d of %d", len(history), context.settings.iterations)
     return history, content["seconds"]
 

@@ -9,7 +9,7 @@ import copy
 import logging
 import math
 import numbers
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from triplet_distillation.losses import Loss, Step
+from triplet_distillation.networks.finite import invalid_embeddings, invalid_tensors
 from triplet_distillation.networks.weights import normalize_pixels
 from triplet_distillation.settings import ALWAYS_LOGGED
 from triplet_distillation.training.batches import Batch
@@ -73,6 +74,38 @@ def check_history(history: list[dict], loss_may_rise: bool = False) -> None:
         )
     if len(history) % PATIENCE == 0 and all(step.get("active") == 0 for step in recent):
         log.warning("no triplet was active in the last %d steps: nothing is left to learn in this stage", PATIENCE)
+
+
+def check_weights(network: nn.Module, criterion: Loss, last: dict) -> None:
+    """Network and loss must be finite, with parameters and buffers; ``last`` is the history's record of the step.
+
+    A GPU is waited for, so it is not called in every step.
+
+    Raises:
+        TrainingError: one of them contains NaN or infinity.
+    """
+    for name, module in (("the network", network), (type(criterion).__name__, criterion)):
+        if problem := invalid_tensors(module.state_dict()):
+            raise TrainingError(
+                f"{name} after step {last['step']}, learning rate {last['learning_rate']:g}: {problem}: lower "
+                "learning_rate, lengthen warmup or set clip_norm, then run again"
+            )
+
+
+def check_teachers(embeddings: Sequence[torch.Tensor], paths: Sequence[str], step: int) -> None:
+    """Teachers' embeddings [B, D] in the batch of a step, still on the CPU, must be finite and not zero.
+
+    Args:
+        paths: of the files that they come from, for the message.
+
+    Raises:
+        TrainingError: they are not.
+    """
+    if any(invalid_embeddings(each.numpy()).any() for each in embeddings):
+        raise TrainingError(
+            f"step {step}: a teacher's embedding contains NaN or infinity, or is zero: delete {' or '.join(paths)} "
+            "and run again; the learning rate is not to blame"
+        )
 
 
 def check_memory(

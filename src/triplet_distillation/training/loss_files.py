@@ -10,11 +10,12 @@ from safetensors.torch import load_file, save_file
 from triplet_distillation.files import atomic_write, read_json
 from triplet_distillation.logs import summary
 from triplet_distillation.losses import Loss, LossContext
+from triplet_distillation.networks.finite import invalid_tensors
 from triplet_distillation.networks.weights import METADATA
 from triplet_distillation.provenance import library_versions
 from triplet_distillation.settings import MethodFiles
 from triplet_distillation.tabular import read_table
-from triplet_distillation.training.calibration import calibrated_margins
+from triplet_distillation.training.calibration import calibrated_margins, check_cached_embeddings
 from triplet_distillation.training.guards import TrainingError
 
 CLASS_CENTERS = "class_centers"
@@ -31,7 +32,7 @@ def loss_context(files: MethodFiles, num_identities: int, embedding_size: int, i
         num_identities, embedding_size, iterations: as in :class:`.losses.LossContext`.
 
     Raises:
-        TrainingError: a file has centers of another number of classes.
+        TrainingError: a file has centers of another number of classes, or with NaN or infinity.
     """
     return LossContext(
         num_identities,
@@ -56,6 +57,8 @@ def _centers(path: str | None, num_identities: int) -> torch.Tensor | None:
             f"{path}: expected class centers of the {num_identities} identities of the training set, found {number}: "
             "delete the file and run again to recreate it"
         )
+    if problem := invalid_tensors({CLASS_CENTERS: found}):
+        raise TrainingError(f"{path}: {problem}: delete the file and run again, or train the teacher again")
     return found
 
 
@@ -75,6 +78,9 @@ def write_class_means(training_set: str, teacher_embeddings: str, output: str) -
         training_set: path of the table ``row, label``.
         teacher_embeddings: path of [faces in store, 2, D].
         output: safetensors with :data:`CLASS_CENTERS` [identities, D] float32.
+
+    Raises:
+        ValueError: an embedding contains NaN or infinity, or is zero.
     """
     faces = read_table(training_set)
     rows, labels = faces.row.to_numpy(), faces.label.to_numpy()
@@ -82,7 +88,9 @@ def write_class_means(training_set: str, teacher_embeddings: str, output: str) -
     sums = np.zeros((labels.max() + 1, embeddings.shape[2]))
     for start in range(0, len(rows), CHUNK):
         part = slice(start, start + CHUNK)
-        np.add.at(sums, labels[part], embeddings[rows[part]].sum(axis=1, dtype=np.float64))
+        chunk = embeddings[rows[part]]
+        check_cached_embeddings(chunk, teacher_embeddings, rows[part])
+        np.add.at(sums, labels[part], chunk.sum(axis=1, dtype=np.float64))
     means = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), np.finfo(np.float32).tiny)
     metadata = {METADATA: json.dumps({"libraries": library_versions()}, sort_keys=True)}
     with atomic_write(output) as temporary:

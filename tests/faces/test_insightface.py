@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from triplet_distillation.faces import insightface
+from triplet_distillation.faces.acquire import open_source
 from triplet_distillation.faces.insightface import PackError, TrainingPack, read_verification_pack
 
 FACES = [(0, b"first"), (0, b"second"), (1, b"x" * 5), (2, b"last of all"), (2, b"")]
@@ -114,6 +115,62 @@ def test_verification_pack_of_numpy_arrays(tmp_path):
     images = [np.frombuffer(b"abc", np.uint8), np.frombuffer(b"defg", np.uint8)]
     (tmp_path / "v.bin").write_bytes(pickle.dumps((images, np.array([True])), protocol=2))
     assert read_verification_pack(tmp_path / "v.bin")[0] == [b"abc", b"defg"]
+
+
+def write_labels(path, labels):
+    path.write_bytes(pickle.dumps(([b"image"] * 2 * len(labels), labels), protocol=2))
+    return path
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ["0", "1", "False", "True"],
+        [b"0", b"1", b"False", b"True"],
+        [0, 1.0, np.float32(0), np.uint8(1)],
+        np.array(["0", "1", "0", "1"]),
+        np.array([[0], [1], [0], [1]]),
+    ],
+    ids=["text", "bytes", "numbers", "array of text", "column"],
+)
+def test_labels_with_one_meaning_are_read_by_it(tmp_path, labels):
+    assert read_verification_pack(write_labels(tmp_path / "v.bin", labels))[1].tolist() == [False, True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("label", "shown"),
+    [
+        ("same", "'same'"),
+        (b"yes", "'yes'"),
+        ("", "''"),
+        (2, "2"),
+        (float("nan"), "nan"),
+        (None, "None"),
+        ([1], r"\[1\]"),
+    ],
+)
+def test_other_labels_are_refused_by_value_and_position(tmp_path, label, shown):
+    with pytest.raises(PackError, match=rf"v\.bin is not a verification pack: label 2 is {shown};"):
+        read_verification_pack(write_labels(tmp_path / "v.bin", [True, False, label]))
+    with pytest.raises(ValueError, match=f"label 1 is {shown};"):
+        insightface.write_verification_pack(tmp_path / "w.bin", [b"image"] * 4, [True, label])
+
+
+def test_a_number_instead_of_an_image_is_refused(tmp_path):
+    (tmp_path / "v.bin").write_bytes(pickle.dumps(([b"image", 5], [True])))
+    with pytest.raises(PackError, match="an image is int instead of bytes"):
+        read_verification_pack(tmp_path / "v.bin")
+
+
+@pytest.mark.parametrize("label", [float("nan"), float("inf"), -1.0, 0.5])
+def test_labels_of_a_training_pack_are_whole_numbers(pack, label):
+    content = bytearray((pack / "train.rec").read_bytes())
+    offset = int((pack / "train.idx").read_text().splitlines()[3].split()[1])
+    struct.pack_into("<f", content, offset + 12, label)
+    (pack / "train.rec").write_bytes(content)
+    source = open_source({"source": "insightface_training", "path": str(pack)})
+    with pytest.raises(PackError, match=f"record 3 has the label {label:g}, not a whole number from 0"):
+        list(source.faces(pack))
 
 
 class _Call:

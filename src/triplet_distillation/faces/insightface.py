@@ -60,8 +60,8 @@ class TrainingPack:
             raise PackError(
                 f"{self._path}: record 0 has {len(first.labels)} labels instead of the two bounds of a pack's index"
             )
-        self.images = range(1, int(first.labels[0]))
-        self.identities = range(int(first.labels[0]), int(first.labels[1]))
+        start, stop = (self._whole(0, label) for label in first.labels)
+        self.images, self.identities = range(1, start), range(start, stop)
         if len(self._offsets) < self.identities.stop:
             raise PackError(
                 f"{self.folder / 'train.idx'} lists {len(self._offsets)} records, but record 0 implies "
@@ -120,11 +120,26 @@ class TrainingPack:
         """For each identity, the records of its images."""
         ranges = []
         for number in self.identities:
-            labels = self.record(number).labels
+            labels = [self._whole(number, label) for label in self.record(number).labels]
             if len(labels) != 2 or not 1 <= labels[0] <= labels[1] <= self.images.stop:
                 raise PackError(f"{self._path}: identity record {number} has {labels}, not a valid range of records")
-            ranges.append(range(int(labels[0]), int(labels[1])))
+            ranges.append(range(*labels))
         return ranges
+
+    def face(self, number: int) -> tuple[int, bytes]:
+        """Label and encoded image of record ``number``; of several labels, the first is the identity's.
+
+        Raises:
+            PackError: as for :meth:`record`, or the label is not a whole number from 0.
+        """
+        record = self.record(number)
+        return self._whole(number, record.labels[0]), record.content
+
+    def _whole(self, number: int, label: float) -> int:
+        """A label of record ``number``, which must be a whole number from 0."""
+        if not (label >= 0 and float(label).is_integer()):
+            raise PackError(f"{self._path}: record {number} has the label {label:g}, not a whole number from 0")
+        return int(label)
 
 
 def write_training_pack(folder: str | Path, faces: Iterable[tuple[int, bytes]]) -> None:
@@ -226,8 +241,8 @@ def read_verification_pack(path: str | Path) -> tuple[list[bytes], np.ndarray]:
     path = Path(path)
     try:
         bins, same = _RestrictedUnpickler(io.BytesIO(path.read_bytes()), encoding="bytes").load()
-        images = [image.tobytes() if isinstance(image, np.ndarray) else bytes(image) for image in bins]
-        same = np.array([bool(each) for each in same])
+        images = [_encoded_image(image) for image in bins]
+        same = np.array([_as_bool(position, label) for position, label in enumerate(same)])
     except (pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError, IndexError, KeyError) as error:
         raise PackError(f"{path} is not a verification pack: {error}") from error
     if len(images) != 2 * len(same) or not len(same):
@@ -235,9 +250,36 @@ def read_verification_pack(path: str | Path) -> tuple[list[bytes], np.ndarray]:
     return images, same
 
 
+def _encoded_image(image: object) -> bytes:
+    """An image of a verification pack: bytes, or an array of them."""
+    if isinstance(image, np.ndarray):
+        return image.tobytes()
+    if not isinstance(image, bytes | bytearray):
+        raise ValueError(f"an image is {type(image).__name__} instead of bytes")
+    return bytes(image)
+
+
+LABELS = {"0": False, "1": True, "False": False, "True": True}
+"""Labels of pairs that are text, as some tools write them."""
+
+
+def _as_bool(position: int, label: object) -> bool:
+    """Whether a pair is genuine; ``bool`` alone would take every text for yes."""
+    value = label.item() if isinstance(label, np.generic | np.ndarray) and label.size == 1 else label
+    text = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+    if isinstance(text, str) and text in LABELS:
+        return LABELS[text]
+    if isinstance(value, bool | int | float) and value in (0, 1):
+        return bool(value)
+    shown = text if isinstance(text, str) else value
+    raise ValueError(
+        f"label {position} is {shown!r}; labels, counted from 0, are True or False, or 1 (same person) or 0"
+    )
+
+
 def write_verification_pack(path: str | Path, images: list[bytes], same: Iterable[bool]) -> None:
     """Write a ``.bin`` pack: a pickle of (list of encoded images, list of bool), protocol 4."""
-    same = [bool(each) for each in same]
+    same = [_as_bool(position, label) for position, label in enumerate(same)]
     if len(images) != 2 * len(same):
         raise ValueError(f"{len(images)} images for {len(same)} pairs: expected two per pair")
     with atomic_write(path) as temporary, temporary.open("wb") as output:

@@ -51,5 +51,5 @@ class InsightFaceTrainingSource(Source):
         """Every image, with its label as the identity's name."""
         pack = TrainingPack(folder)
         for number in pack.images:
-            record = pack.record(number)
-            yield EncodedFace(record.content, str(int(record.labels[0])), str(number))
+            label, content = pack.face(number)
+            yield EncodedFace(content, str(label), str(number))

@@ -88,6 +88,13 @@ def test_own_pairs_without_folds_are_divided_into_ten(tmp_path):
     assert table.groupby("fold").same.agg(["size", "sum"]).to_numpy().tolist() == [[3, 2]] * 10
 
 
+def test_few_own_pairs_are_divided_so_that_every_fold_has_both_kinds(tmp_path):
+    path = tmp_path / "pairs.csv"
+    path.write_text("a,b,same\n" + "x,y,True\n" * 3 + "x,z,0.0\n" * 20)
+    table = open_source({"source": "folder", "path": "x"}).read_pairs(path, tmp_path)
+    assert table.groupby("fold").same.agg(["size", "sum"]).to_numpy().tolist() == [[8, 1], [8, 1], [7, 1]]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -105,7 +105,13 @@ def test_few_own_pairs_are_divided_so_that_every_fold_has_both_kinds(tmp_path):
         ("a,b,same\nx,x,1\n", "line 2: a and b are the same image, 'x'"),
         ("a,b,same\n", "no rows below"),
         ("", "is not a CSV file"),
-        ("a,b,same\nx,y,1,1\n", "is not a CSV file"),
+        ("a,b,same\nx,y,1,1\n", "line 2 has 4 cells, not 3 as line 1: .* is not a CSV file"),
+        ("a,b,same\nx,y,1\nx,y\n", "line 3 has 2 cells, not 3"),
+        ('a,b,same\n"x\ny",z,1\nx,y,2\n', "line 4: same is '2'"),
+        ("x,y,1\nx,z,0\n", r"it needs a, b, same, separated by commas, but line 1 has \['x', 'y', '1'\]"),
+        ("a;b;same\nx;y;1\n", r"separated by commas, but line 1 has \['a;b;same'\]"),
+        ("a,b,same,same\nx,y,1,1\n", "line 1: .* has a column twice"),
+        ('a,b,same\nx,"y"z,1\n', "line 2: .* is not a CSV file"),
     ],
 )
 def test_wrong_own_pairs_are_reported_by_line(tmp_path, text, message):
@@ -118,7 +124,11 @@ def test_wrong_own_pairs_are_reported_by_line(tmp_path, text, message):
     ("text", "message"),
     [
         ("1\t1\nAnna_B\t1\t2\n", "has 1 pairs, but line 1 says 1 folds"),
+        ("1\t1\nAnna_B\t1\t2\n\nAnna_B\t1\t2\nEve\t1\t2\n", "has 3 pairs, but line 1 says .* which are 2: correct"),
         ("1100\nAnna_B\t1\t2\n", "line 1: expected two numbers"),
+        ("Anna_B\t1\t2\nAnna_B\t1\tEve\t1\n", "line 1: expected two numbers, .* but it is 'Anna_B.*2'"),
+        ("0\t300\n", "line 1: expected two numbers, .* but it is '0.*300'"),
+        ("\n1\t1\n\nAnna_B\t1\t2\nAnna_B\t1\t²\n", "line 5: 'Anna_B.*is not a valid pair: expected"),
         ("", "line 1: expected two numbers"),
         ("1\t1\nAnna_B\t1\t2\nAnna_B\t1\tx\n", "line 3: 'Anna_B.*is not a valid pair"),
     ],
@@ -128,6 +138,38 @@ def test_wrong_pairs_in_the_format_of_lfw_are_reported(lfw, tmp_path, text, mess
     (tmp_path / "mine.txt").write_text(text)
     with pytest.raises(ValueError, match=message):
         open_source(lfw).read_pairs(tmp_path / "mine.txt", tmp_path / "out")
+
+
+ENCODED = {
+    "pairs.csv": ("a,b,same,fold\nÅsa/1.png,NA,1,1\n1,01,0,2\n\n", ["Åsa/1.png", "1"]),
+    "mine.txt": (
+        "1\t1\nÅsa\t1\t2\n\nBo\t1\tEve\t1\n\n",
+        ["extracted/lfw/Åsa/Åsa_0001.jpg", "extracted/lfw/Bo/Bo_0001.jpg"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ENCODED)
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_own_pairs_as_editors_save_them(lfw, tmp_path, name, newline, mark):
+    """With a byte order mark or without, with either kind of line ends, and with empty lines at the end."""
+    text, first = ENCODED[name]
+    acquire(lfw, tmp_path / "out", DOWNLOADS)
+    (tmp_path / name).write_bytes((mark + text.replace("\n", newline)).encode())
+    assert open_source(lfw).read_pairs(tmp_path / name, tmp_path / "out").a.tolist() == first
+
+
+@pytest.mark.parametrize("name", ENCODED)
+@pytest.mark.parametrize(
+    ("encoding", "message"),
+    [("latin-1", r"line 2: b'.*' is not UTF-8: save the file as"), ("utf-16", "in UTF-16: save")],
+)
+def test_own_pairs_in_another_encoding_are_refused(lfw, tmp_path, name, encoding, message):
+    acquire(lfw, tmp_path / "out", DOWNLOADS)
+    (tmp_path / name).write_bytes(ENCODED[name][0].encode(encoding))
+    with pytest.raises(ValueError, match=f"{name}.*{message}"):
+        open_source(lfw).read_pairs(tmp_path / name, tmp_path / "out")
 
 
 def test_own_pairs_of_lfw_may_have_its_own_format(lfw, tmp_path):
@@ -239,9 +281,25 @@ def test_cfp_in_both_protocols(tmp_path):
         ]
         assert table.fold.tolist() == [1, 1, 2, 2]
         assert set(table.a) | set(table.b) <= set(manifest.path)
-    (tmp_path / "out/Protocol/Split/FP/02/diff.txt").write_text("9,1\n")
-    with pytest.raises(ValueError, match="'9,1' refers to an image"):
-        open_source(settings).pairs(tmp_path / "out", "FP")
+    diff, listed = tmp_path / "out/Protocol/Split/FP/02/diff.txt", tmp_path / "out/Protocol/Pair_list_P.txt"
+    diff.write_text("\ufeff2, 3\n\n")
+    assert open_source(settings).pairs(tmp_path / "out", "FP").equals(table)
+    for text, message in {
+        "9,1": "line 1: '9,1' refers to an image",
+        "2,3\n\n1;2": "line 3: '1;2' is not two numbers of images",
+        "2,3,1": "line 1: '2,3,1' is not two numbers of images",
+        "x,1": "line 1: 'x,1' is not two numbers of images",
+    }.items():
+        diff.write_text(text + "\n")
+        with pytest.raises(ValueError, match=rf"diff\.txt, {message}"):
+            open_source(settings).pairs(tmp_path / "out", "FP")
+    for text, message in {
+        "1 a.jpg\n2": "line 2: '2' is not a number and a path",
+        "1 a.jpg\n1 b.jpg": "line 2: '1 b.jpg' has the number of an earlier line",
+    }.items():
+        listed.write_text(text)
+        with pytest.raises(ValueError, match=rf"Pair_list_P\.txt, {message}"):
+            open_source(settings).pairs(tmp_path / "out", "FP")
 
 
 def test_cplfw_pairs_in_ten_folds(tmp_path):
@@ -259,9 +317,19 @@ def test_cplfw_pairs_in_ten_folds(tmp_path):
     table = open_source(settings).pairs(tmp_path / "out", "")
     assert table.groupby("fold").same.agg(["size", "sum"]).to_numpy().tolist() == [[2, 1]] * 10
     assert table.iloc[0, :3].tolist() == ["images/Some_Body_0.jpg", "images/Some_Body_1.jpg", True]
-    (tmp_path / "out/pairs_CPLFW.txt").write_text("a.jpg 1\nb.jpg 0\n")
-    with pytest.raises(ValueError, match="lines 1 and 2"):
-        open_source(settings).pairs(tmp_path / "out", "")
+    published = tmp_path / "out/pairs_CPLFW.txt"
+    published.write_text("\ufeff" + "\n".join(lines) + "\r\n\n")
+    assert open_source(settings).pairs(tmp_path / "out", "").equals(table)
+    for text, message in {
+        "a.jpg 1\nb.jpg 0\n": "lines 1 and 2: 'a.jpg 1' and 'b.jpg 0' are not a valid pair",
+        "\na.jpg same\nb.jpg same\n": "line 2: 'a.jpg same' is not an image and a flag",
+        "a.jpg 1\nb.jpg -1\n": "line 2: 'b.jpg -1' is not an image and a flag",
+        "a.jpg 1\nb.jpg 1 1\n": "line 2: 'b.jpg 1 1' is not an image and a flag",
+        "a.jpg 1\nb.jpg 1\nc.jpg 1\n": "line 3: 'c.jpg 1' has no second line",
+    }.items():
+        published.write_text(text)
+        with pytest.raises(ValueError, match=rf"pairs_CPLFW\.txt, {message}"):
+            open_source(settings).pairs(tmp_path / "out", "")
 
 
 def test_unknown_variant_is_rejected():

@@ -95,6 +95,11 @@ def test_own_pairs_become_rows(tmp_path):
             RequiredPairs(1, 1),
             "has 1 genuine and 2 impostor pairs in 2 folds, but fold 2 has 0 and 1: each",
         ),
+        (
+            [*GENUINE, "Anna/9.png,Bo/2.png,0,1"],
+            RequiredPairs(2, 1),
+            r"line 4: 1 images .* first is 'Anna/9\.png': write",
+        ),
         (["Anna/0.png,Bo/2.png,1,1", *IMPOSTOR], RequiredPairs(2, 1), "'Bo/2.png' are genuine .* 'Anna' and 'Bo'"),
         (
             [*GENUINE, "Anna/0.png,Anna/2.png,0,2"],

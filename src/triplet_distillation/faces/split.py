@@ -145,7 +145,22 @@ def _check_identities(table: pd.DataFrame, store: FaceStore) -> None:
 def _rows_of_pairs(store: FaceStore, source: Source, images: Path, protocol: Protocol) -> pd.DataFrame:
     if protocol.held_out:
         return _held_out_pairs(store, protocol)
-    return pairs.as_rows(_chosen_pairs(source, images, protocol), store.column("source"))
+    named, sources = _chosen_pairs(source, images, protocol), store.column("source")
+    if protocol.pairs:
+        _check_images(Path(protocol.pairs["file"]), named, sources)
+    return pairs.as_rows(named, sources)
+
+
+def _check_images(path: Path, named: pd.DataFrame, sources: np.ndarray) -> None:
+    """Whether the store has the images in the user's own pairs."""
+    names = named[["a", "b"]].stack()
+    unknown = names[~names.isin(sources)]
+    if len(unknown):
+        raise ValueError(
+            f"{path}, line {unknown.index[0][0]}: {unknown.nunique()} images of the pairs are not in the store, the "
+            f"first is {unknown.iloc[0]!r}: write images as there, such as {sources[0]!r}, and leave out those that "
+            "could not be read (see faces/<dataset>/alignment.csv)"
+        )
 
 
 def _held_out_pairs(store: FaceStore, protocol: Protocol) -> pd.DataFrame:

@@ -88,7 +88,7 @@ class Source:
         """The user's own pairs of this data set, as :meth:`pairs` gives published ones, from a CSV file.
 
         Its columns are ``a, b`` (as in :meth:`pairs`), ``same`` (1 or 0, True or False), and ``fold``, a number;
-        without ``fold``, the pairs are divided by :func:`consecutive_folds`.
+        without ``fold``, the pairs are divided by :func:`consecutive_folds`. The index is the number of the line.
 
         Raises:
             ValueError: a column is missing, or a line has other values; the message has its number.

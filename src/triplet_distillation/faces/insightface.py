@@ -17,6 +17,8 @@ import pandas as pd
 
 from triplet_distillation.files import atomic_write
 
+PACK_FILES = ("train.rec", "train.idx")
+"""What is read of a training pack."""
 MAGIC = 0xCED7230A
 MAGIC_BYTES = struct.pack("<I", MAGIC)
 HEADER = struct.Struct("<IfQQ")
@@ -35,55 +37,71 @@ class Record(NamedTuple):
 
 
 class TrainingPack:
-    """``train.rec`` with ``train.idx`` and ``property``, memory-mapped: record i is read without reading the others.
+    """``train.rec`` with ``train.idx``, memory-mapped: record i is read without reading the others.
+
+    Two kinds of packs are read. InsightFace's own begin with a record that says which records are images and which
+    are the ranges of identities. Those that mxnet's ``im2rec`` makes have images only, under any numbers.
 
     Args:
-        folder: with the three files.
+        folder: with the two files; others, such as ``property``, are not used.
+
+    Attributes:
+        images: numbers of the records that are images.
+        identities: numbers of the records that are ranges of identities; empty if the pack has none.
 
     Raises:
         PackError: a file is missing, or index and records do not match.
     """
 
+    images: range | np.ndarray
+    identities: range
+
     def __init__(self, folder: str | Path):
         self.folder = Path(folder)
-        for name in ("train.rec", "train.idx", "property"):
+        for name in PACK_FILES:
             if not (self.folder / name).is_file():
-                raise PackError(f"{self.folder / name} is missing: a training pack has train.rec, train.idx, property")
+                raise PackError(f"{self.folder / name} is missing: a training pack has {' and '.join(PACK_FILES)}")
         self._path = self.folder / "train.rec"
         with self._path.open("rb") as opened:
             if not self._path.stat().st_size:
                 raise PackError(f"{self._path} is empty")
             self._map = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
-        self._offsets = self._read_index(self.folder / "train.idx")
-        first = self.record(0)
-        if len(first.labels) != 2:
+        self._numbers, self._offsets = self._read_index(self.folder / "train.idx")
+        bounds = self._bounds()
+        self.images = range(1, bounds[0]) if bounds else self._numbers
+        self.identities = range(*bounds) if bounds else range(0)
+        if bounds and np.searchsorted(self._numbers, bounds[1]) < bounds[1]:
             raise PackError(
-                f"{self._path}: record 0 has {len(first.labels)} labels instead of the two bounds of a pack's index"
-            )
-        start, stop = (self._whole(0, label) for label in first.labels)
-        self.images, self.identities = range(1, start), range(start, stop)
-        if len(self._offsets) < self.identities.stop:
-            raise PackError(
-                f"{self.folder / 'train.idx'} lists {len(self._offsets)} records, but record 0 implies "
-                f"{self.identities.stop}: index and records are from different packs, or the index is truncated"
+                f"{self.folder / 'train.idx'} lists {len(self._numbers)} records, but record 0 implies {bounds[1]}: "
+                "index and records are from different packs, or the index is truncated"
             )
 
-    def _read_index(self, path: Path) -> np.ndarray:
+    def _read_index(self, path: Path) -> tuple[np.ndarray, np.ndarray]:
+        """Numbers of the records, ascending, and their offsets."""
         try:
             table = np.loadtxt(path, dtype=np.int64, ndmin=2).reshape(-1, 2)
         except ValueError as error:
             raise PackError(f"{path} is not a table of record numbers and offsets ({error})") from error
-        if not np.array_equal(np.sort(table[:, 0]), np.arange(len(table))):
-            raise PackError(f"{path}: record numbers are not 0 … {len(table) - 1}, each once")
-        offsets = np.empty(len(table), np.int64)
-        offsets[table[:, 0]] = table[:, 1]
-        return offsets
+        numbers, first = np.unique(table[:, 0], return_index=True)
+        if not len(table) or len(numbers) < len(table) or numbers[0] < 0:
+            raise PackError(f"{path}: record numbers must be whole numbers from 0, each once, and there must be one")
+        return numbers, table[first, 1]
+
+    def _bounds(self) -> tuple[int, int] | None:
+        """Where the records of identities start and stop, from record 0; None if that is an image."""
+        if self._numbers[0] != 0:
+            return None
+        labels, content = self.record(0)
+        if len(labels) != 2 or content:
+            return None
+        start, stop = (self._whole(0, label) for label in labels)
+        return start, stop
 
     def record(self, number: int) -> Record:
-        """Record ``number`` (0 … len − 1).
+        """Record ``number``, as the index counts them.
 
         Raises:
-            PackError: the record is truncated, or does not start at its offset in the index.
+            PackError: the record is not in the index, is truncated, or does not start at its offset in the index.
         """
         payload = b"".join(self._parts(number))
         if len(payload) < HEADER.size:
@@ -98,7 +116,10 @@ class TrainingPack:
 
     def _parts(self, number: int) -> Iterator[bytes]:
         """A record's payload; if it contains the magic number, it is split there and stored without it."""
-        position, kind = int(self._offsets[number]), None
+        place = np.searchsorted(self._numbers, number)
+        if place == len(self._numbers) or self._numbers[place] != number:
+            raise PackError(f"{self.folder / 'train.idx'} has no record {number}")
+        position, kind = int(self._offsets[place]), None
         while kind not in (0, 3):
             if position < 0 or position + 8 > len(self._map):
                 raise PackError(f"{self._path} ends before record {number} (offset {position}): it is truncated")
@@ -121,7 +142,7 @@ class TrainingPack:
         ranges = []
         for number in self.identities:
             labels = [self._whole(number, label) for label in self.record(number).labels]
-            if len(labels) != 2 or not 1 <= labels[0] <= labels[1] <= self.images.stop:
+            if len(labels) != 2 or not 1 <= labels[0] <= labels[1] <= self.identities.start:
                 raise PackError(f"{self._path}: identity record {number} has {labels}, not a valid range of records")
             ranges.append(range(*labels))
         return ranges

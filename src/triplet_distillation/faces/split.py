@@ -153,11 +153,11 @@ def _rows_of_pairs(store: FaceStore, source: Source, images: Path, protocol: Pro
 
 def _check_images(path: Path, named: pd.DataFrame, sources: np.ndarray) -> None:
     """Whether the store has the images in the user's own pairs."""
-    names = named[["a", "b"]].stack()
+    names = pd.concat([named.a, named.b]).sort_index(kind="stable")
     unknown = names[~names.isin(sources)]
     if len(unknown):
         raise ValueError(
-            f"{path}, line {unknown.index[0][0]}: {unknown.nunique()} images of the pairs are not in the store, the "
+            f"{path}, line {unknown.index[0]}: {unknown.nunique()} images of the pairs are not in the store, the "
             f"first is {unknown.iloc[0]!r}: write images as there, such as {sources[0]!r}, and leave out those that "
             "could not be read (see faces/<dataset>/alignment.csv)"
         )

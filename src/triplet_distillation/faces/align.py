@@ -193,8 +193,8 @@ def copy_aligned_faces(faces: Iterable[EncodedFace], origin: dict, output: str |
             listed = _count_reasons([reason for *_, reason in outcomes])
             raise ValueError(
                 f"{origin.get('origin', 'the source')}: none of its {len(outcomes)} faces can be stored: {listed}. "
-                f"They must be aligned to ArcFace's template at {SIZE}×{SIZE}: export them as photographs, one folder per "
-                "identity, and use source: folder, which aligns them"
+                f"They must be aligned to ArcFace's template at {SIZE}×{SIZE}: export them as photographs, one folder "
+                "per identity, and use source: folder, which aligns them"
             )
 
     store.write(output, rows(), {**origin, "template": "the source's own", "detector": "the source's own"})

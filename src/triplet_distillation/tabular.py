@@ -4,6 +4,7 @@ import codecs
 import csv
 import os
 import re
+import tempfile
 from pathlib import Path
 
 import pandas as pd
@@ -20,6 +21,22 @@ def write_table(path: str | os.PathLike, table: pd.DataFrame) -> None:
             table.to_parquet(temporary, index=False)
         else:
             table.to_csv(temporary, index=False)
+
+
+def check_output(path: Path) -> None:
+    """Whether :func:`write_table` can write ``path``, before the table is computed; creates its folder.
+
+    Raises:
+        ValueError: it has another extension.
+        OSError: it is a folder, or nothing can be written beside it.
+    """
+    if path.suffix not in (".parquet", ".csv"):
+        raise ValueError(f"{path} has the extension {path.suffix!r}: tables are written as .parquet or .csv")
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder: choose a file in it")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=path.parent):
+        pass
 
 
 def read_table(path: str | os.PathLike, text: tuple[str, ...] = ()) -> pd.DataFrame:

@@ -8,10 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import encode_png, make_faces
+from PIL import Image
 
 from triplet_distillation.faces import insightface, pairs
 from triplet_distillation.faces.acquire import acquire, open_source
 from triplet_distillation.faces.align import copy_aligned_faces
+from triplet_distillation.faces.images import EXTENSIONS, read_image
+from triplet_distillation.faces.sources.folder import find_images
 from triplet_distillation.faces.store import FaceStore
 from triplet_distillation.tabular import read_table, write_table
 
@@ -189,6 +192,62 @@ def test_folder_of_images(tmp_path):
     assert manifest.path.tolist() == ["Bo/1.bmp", "Zoë/a.jpg", "Zoë/b.PNG"]
     assert manifest.identity.tolist() == ["Bo", "Zoë", "Zoë"]
     assert (images / "Bo/1.bmp").read_bytes() == b"x"
+
+
+def test_what_a_folder_has_besides_images_of_identities_is_counted(tmp_path, caplog):
+    images = tmp_path / "mine"
+    taken = ["Bo/1.jfif", "Bo/2.AVIF", "Bo/3.jpe", "Bo/4.gif", "Bo/5.heic"]
+    loose, deep, other = ["a.jpg", "z.png"], ["Bo/2020/1.jpg"], ["Bo/notes.txt", "Bo/video.mpg", "readme.md"]
+    hidden = [".thumbnails/1.jpg", "Bo/.1.jpg", "Bo/@eaDir/1.jpg", "__MACOSX/1.jpg", "Bo/Thumbs.db"]
+    for name in [*taken, *loose, *deep, *other, *hidden]:
+        (images / name).parent.mkdir(parents=True, exist_ok=True)
+        (images / name).write_bytes(b"x")
+    (images / "Bo/gone.jpg").symlink_to(images / "nowhere.jpg")
+    manifest, origin = acquire({"source": "folder", "path": str(images)}, tmp_path / "out", DOWNLOADS)
+    assert manifest.path.tolist() == taken
+    assert origin["passed_over"] == {
+        "without the ending of an image": {"count": 3, "first": "Bo/notes.txt"},
+        "too deep in the folder of an identity": {"count": 1, "first": "Bo/2020/1.jpg"},
+        "not in the folder of an identity": {"count": 2, "first": "a.jpg"},
+        "a link to nothing": {"count": 1, "first": "Bo/gone.jpg"},
+    }
+    assert "2 not in the folder of an identity, first a.jpg" in caplog.text
+    assert len(caplog.records) == 1
+
+
+def test_linked_folders_are_entered_once(tmp_path):
+    """A folder of images elsewhere is linked, and links lead back to folders that they are in."""
+    images, elsewhere = tmp_path / "mine", tmp_path / "elsewhere"
+    for name in (images / "Bo/1.png", elsewhere / "2.png"):
+        name.parent.mkdir(parents=True)
+        name.write_bytes(b"x")
+    (images / "Al").symlink_to(elsewhere)
+    (images / "Bo/up").symlink_to(images)
+    (elsewhere / "self").symlink_to(elsewhere)
+    manifest, origin = acquire({"source": "folder", "path": str(images)}, tmp_path / "out", DOWNLOADS)
+    assert manifest.path.tolist() == ["Al/2.png", "Bo/1.png"]
+    assert origin["passed_over"] == {"a link to a folder that it is in": {"count": 2, "first": "Al/self"}}
+    found, _ = find_images(images)
+    assert [path.relative_to(images).as_posix() for path in found] == manifest.path.tolist()
+
+
+def test_sources_that_take_everything_have_the_origin_as_before(tmp_path):
+    keys = ["origin", "citation", "license", "files", "images", "checksum"]
+    (tmp_path / "mine/Bo").mkdir(parents=True)
+    (tmp_path / "mine/Bo/1.png").write_bytes(b"x")
+    for settings in ({"source": "orl"}, {"source": "folder", "path": str(tmp_path / "mine")}):
+        assert list(acquire(settings, tmp_path / "out", DOWNLOADS)[1]) == keys
+
+
+def test_every_format_that_is_taken_can_be_read(tmp_path):
+    """Each ending for which Pillow can write a file is one that is read."""
+    ends = sorted(end for end in EXTENSIONS if Image.registered_extensions().get(end) in Image.SAVE)
+    assert {".jfif", ".jpe", ".gif", ".avif", ".webp", ".tga", ".jp2"} <= set(ends)
+    for end in ends:
+        if end in (".blp", ".im", ".palm", ".msp", ".xbm"):  # black and white, palettes, or deprecated
+            continue
+        Image.new("RGB", (64, 64), (200, 100, 50)).save(tmp_path / f"a{end}")
+        assert read_image(tmp_path / f"a{end}").shape[2] == 3, end
 
 
 def test_file_names_that_are_not_utf8_or_very_long(tmp_path):

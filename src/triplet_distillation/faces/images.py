@@ -22,6 +22,19 @@ try:
 except ImportError:  # HEIC is only read if its library is installed
     pass
 
+UNDECODED = {"BUFR", "EPS", "FITS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF"}
+"""Formats that Pillow recognizes without decoding them by itself, or that hold no photographs."""
+
+
+def _extensions() -> frozenset[str]:
+    Image.init()
+    known = {end for end, kind in Image.registered_extensions().items() if kind in Image.OPEN and kind not in UNDECODED}
+    return frozenset(known | {".heic", ".heif"})  # without their library, these are reported as unreadable
+
+
+EXTENSIONS = _extensions()
+"""Endings of the files that :func:`read_image` reads, in lower case."""
+
 
 def read_image(path: Path) -> np.ndarray:
     """An image as RGB uint8 [H, W, 3], rotated upright according to its EXIF data.

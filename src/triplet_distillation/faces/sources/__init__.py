@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,7 +46,8 @@ class Source:
     so that they can be compared with those of other data sets; ``knows_identities``: whether images of one person
     have one identity (a verification pack does not say so); ``protocols``: names of its published protocols, the
     default first; ``template_protocols``: those of them that compare templates instead of images; ``origin``: a
-    description for readers; ``files``: archives and packs used, name to SHA-256, possibly empty.
+    description for readers; ``files``: archives and packs used, name to SHA-256, possibly empty; ``passed_over``:
+    of the files that :meth:`acquire` found but did not take, reason to ``count`` and ``first``, an example.
     """
 
     aligned = False
@@ -57,6 +58,7 @@ class Source:
     citation: str
     license: str
     files: dict[str, str]
+    passed_over: Mapping[str, dict] = {}
 
     @property
     def origin(self) -> str:

@@ -8,7 +8,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from triplet_distillation.tabular import write_table
+from triplet_distillation.tabular import check_output, write_table
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -57,6 +57,7 @@ def _embed(options: argparse.Namespace) -> str:
     from triplet_distillation.networks.execution import keep_memory
 
     keep_memory()
+    check_output(options.output)
     table = embed_folder(Model(options.model), options.folder)
     write_table(options.output, table)
     return f"{options.output}: {count_outcomes(table)}"

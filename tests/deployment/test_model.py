@@ -1,5 +1,6 @@
 """An exported model on ORL images, from Python and from the command line."""
 
+import os
 import re
 
 import numpy as np
@@ -85,6 +86,39 @@ def test_embed_writes_a_row_for_every_file(images, model, tmp_path, capsys):
     assert "not an image" in table.reason["text.jpg"]
 
 
+def test_embed_takes_the_files_that_the_source_takes_whatever_their_names(images, model, tmp_path, caplog):
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    (folder / ".thumbnails").mkdir(parents=True)
+    (folder / "self").symlink_to(folder)
+    for name in ("a.jfif", os.fsdecode(b"caf\xe9.png"), ".thumbnails/a.png"):
+        Image.open(images[0]).save(folder / name)
+    (folder / "notes.txt").write_text("plain text")
+    output = tmp_path / "new" / "out.parquet"
+    assert main(["embed", str(model), str(folder), "--output", str(output)]) == 0
+    table = read_table(output)
+    assert table.path.tolist() == ["a.jfif", "caf\\xe9.png"]
+    assert table.outcome.tolist() == ["one face"] * 2
+    assert "passed over 1 without the ending of an image, first notes.txt; 1 a link to a folder" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ("out.xlsx", "out.xlsx has the extension '.xlsx': tables are written as .parquet or .csv"),
+        ("out", "has the extension ''"),
+        ("file/out.csv", "file"),
+        ("folder.csv", "folder.csv is a folder"),
+    ],
+)
+def test_embed_checks_the_output_before_it_computes(images, model, tmp_path, capsys, monkeypatch, output, message):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder.csv").mkdir()
+    monkeypatch.setattr(align, "align_images", lambda *_: pytest.fail("images were read before the output was checked"))
+    arguments = ["embed", str(model), str(images[0].parent), "--output", str(tmp_path / output)]
+    assert main(arguments) == 1
+    assert message in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -100,6 +134,7 @@ def test_embed_writes_a_row_for_every_file(images, model, tmp_path, capsys):
         (["compare", "{damaged}", "{face}", "{face}"], "damaged.onnx cannot be opened as an ONNX model"),
         (["compare", "missing.onnx", "{face}", "{face}"], "there is no model at missing.onnx"),
         (["embed", "{model}", "{empty}"], "has no images"),
+        (["embed", "{model}", "missing"], "missing is not a folder"),
     ],
 )
 def test_invalid_requests_are_reported(arguments, message, images, model, tmp_path, capsys):
@@ -193,7 +228,7 @@ def test_photo_that_the_model_answers_with_nan_is_named(images, tmp_path, capsys
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.fill_(1e20)
-    metadata = {"flip": "concatenate", "thresholds": [], "model": "student"}
+    metadata = {"flip": "concatenate", "thresholds": [], "name": "student"}
     weights.save(tmp_path / "m.safetensors", network, settings, metadata)
     assert main(["compare", str(tmp_path / "m.safetensors"), str(images[0]), str(images[1])]) == 1
     shown = capsys.readouterr().err

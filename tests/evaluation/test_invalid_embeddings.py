@@ -62,7 +62,7 @@ def overflowing(tmp_path):
         for parameter in network.parameters():
             parameter.fill_(1e20)
     path = tmp_path / "w.safetensors"
-    weights.save(path, network, NETWORK, {"study": "s", "model": "teacher"})
+    weights.save(path, network, NETWORK, {"name": "teacher"})
     return path
 
 

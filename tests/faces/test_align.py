@@ -8,6 +8,7 @@ from triplet_distillation.faces import align, store
 from triplet_distillation.faces.align import TEMPLATE
 from triplet_distillation.faces.detectors import Detection, Detector
 from triplet_distillation.faces.sources import SourceImage
+from triplet_distillation.tabular import write_table
 
 
 def transform(angle, scale, shift):
@@ -81,13 +82,14 @@ def test_detection_status():
     assert align.align_face(image, [detection(0, 0, 9, 9)] * 2).detection_status == store.SEVERAL_FACES
 
 
+class BlindDetector(Detector):
+    description = "finds nothing"
+
+    def detect(self, images):
+        return [[] for _ in images]
+
+
 def test_unreadable_image_is_listed_but_not_stored(tmp_path, monkeypatch):
-    class BlindDetector(Detector):
-        description = "finds nothing"
-
-        def detect(self, images):
-            return [[] for _ in images]
-
     monkeypatch.setattr(align.registry, "load", lambda package, name: BlindDetector)
     cv2.imwrite(str(tmp_path / "good.png"), np.zeros((50, 40, 3), np.uint8))
     (tmp_path / "bad.png").write_text("plain text")
@@ -102,3 +104,20 @@ def test_unreadable_image_is_listed_but_not_stored(tmp_path, monkeypatch):
         "missing.png": "unreadable",
     }
     assert store.FaceStore(tmp_path / "s.arrow").column("source").tolist() == ["good.png"]
+
+
+def test_data_set_without_a_readable_image_says_why(tmp_path, monkeypatch):
+    monkeypatch.setattr(align.registry, "load", lambda package, name: BlindDetector)
+    settings = {"detector": "blind", "batch_size": 2, "shards": 2}
+    (tmp_path / "bad.png").write_text("plain text")
+    (tmp_path / "empty.png").touch()
+    shards, listed = (
+        [str(tmp_path / f"{name}.arrow") for name in "ab"],
+        [str(tmp_path / f"{name}.csv") for name in "ab"],
+    )
+    for name, shard, outcomes in zip(("bad.png", "empty.png"), shards, listed):
+        table = align.build_store([SourceImage(name, "p")], {"p": 0}, tmp_path, settings, {}, shard)
+        write_table(outcomes, table)
+    message = "none of the 2 images could be read: 1 × not an image in a known format; 1 × the file is empty"
+    with pytest.raises(ValueError, match=message):
+        align.merge_shards(shards, listed, str(tmp_path / "s.arrow"), str(tmp_path / "outcomes.csv"))

@@ -225,3 +225,21 @@ def test_empty_lines_count_in_the_reported_line_numbers(ijb, tmp_path):
     replace_line(path, 4, "12 11")
     with pytest.raises(ValueError, match="line 4: '12 11' does not have"):
         acquire(ijb, tmp_path / "out", DOWNLOADS)
+
+
+@pytest.mark.parametrize("kind", ["face_tid_mid", "template_pair_label", "name_5pts_score"])
+def test_byte_order_mark_is_no_part_of_the_first_line(kind, ijb, tmp_path):
+    expected, _ = acquire(ijb, tmp_path / "out", DOWNLOADS)
+    path = meta(ijb, kind)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert acquire(ijb, tmp_path / "out", DOWNLOADS)[0].equals(expected)
+    replace_line(path, 1, "1.jpg")
+    with pytest.raises(ValueError, match=rf"{kind}\.txt, line 1: '1\.jpg' does not have"):
+        acquire(ijb, tmp_path / "out", DOWNLOADS)
+
+
+def test_line_in_another_encoding_is_reported(ijb, tmp_path):
+    path = meta(ijb, "face_tid_mid")
+    path.write_bytes(path.read_bytes().replace(b"\n2.jpg", b"\ncaf\xe9.jpg", 1))
+    with pytest.raises(ValueError, match=r"face_tid_mid\.txt, line 2: b'caf.xe9\.jpg 3 100' is not UTF-8"):
+        acquire(ijb, tmp_path / "out", DOWNLOADS)

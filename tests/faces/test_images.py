@@ -70,6 +70,56 @@ def jpeg() -> bytes:
     return buffer.getvalue()
 
 
+def encode_jpeg(**settings) -> bytes:
+    """A JPEG with noise, so that its scans have many stuffed bytes."""
+    noise = np.random.default_rng(3).integers(0, 256, (80, 80, 3)).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(noise).save(buffer, "JPEG", **settings)
+    return buffer.getvalue()
+
+
+JPEGS = {
+    "baseline": encode_jpeg(),
+    "progressive": encode_jpeg(progressive=True),
+    "restart markers": encode_jpeg(restart_marker_blocks=3),
+    "thumbnail": encode_jpeg(exif=Image.Exif().tobytes() + encode_jpeg(quality=10)),
+    "fill bytes": b"\xff\xd8" + 5 * b"\xff" + encode_jpeg()[2:-2] + 7 * b"\xff" + b"\xff\xd9",
+}
+
+
+@pytest.mark.parametrize("content", JPEGS.values(), ids=JPEGS)
+def test_bytes_after_the_end_of_a_jpeg_do_not_matter(tmp_path, content):
+    """Motion photographs have a video there, with bytes that look like markers."""
+    random = np.random.default_rng(4)
+    (tmp_path / "a.jpg").write_bytes(content)
+    expected = read_image(tmp_path / "a.jpg")
+    for _ in range(40):
+        parts = [random.bytes(random.integers(0, 300)) for _ in range(4)]
+        trailer = parts[0] + b"\xff\xda" + parts[1] + b"\xff\xd9" + parts[2] + b"\xff\xda\x00\x08" + parts[3]
+        (tmp_path / "a.jpg").write_bytes(content + trailer)
+        assert np.array_equal(read_image(tmp_path / "a.jpg"), expected)
+
+
+@pytest.mark.parametrize("content", JPEGS.values(), ids=JPEGS)
+def test_truncated_jpeg_is_refused_wherever_it_ends(tmp_path, content):
+    places = {*range(1, 60), *range(60, len(content), 97), *range(len(content) - 20, len(content))}
+    for place in sorted(places):
+        (tmp_path / "a.jpg").write_bytes(content[:place])
+        with pytest.raises(ValueError, match=r"truncated JPEG|not an image|cannot be decoded"):
+            read_image(tmp_path / "a.jpg")
+
+
+def test_truncated_picture_of_several_is_refused(tmp_path):
+    """Phones write a second picture, such as a gain map, after the first one (MPO)."""
+    first, second = (Image.fromarray(RANDOM.integers(0, 256, (80, 80, 3)).astype(np.uint8)) for _ in range(2))
+    first.save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=[second])
+    content = (tmp_path / "a.jpg").read_bytes()
+    assert read_image(tmp_path / "a.jpg").shape == (80, 80, 3)
+    (tmp_path / "a.jpg").write_bytes(content[: content.index(b"\xff\xd9")])
+    with pytest.raises(ValueError, match="truncated JPEG"):
+        read_image(tmp_path / "a.jpg")
+
+
 def huge_png() -> bytes:
     """A small file that claims to be 30,000×30,000."""
 

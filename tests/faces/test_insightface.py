@@ -8,8 +8,11 @@ import struct
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import encode_png, make_faces
 
 from triplet_distillation.faces import insightface
+from triplet_distillation.faces.acquire import acquire, open_source
+from triplet_distillation.faces.align import copy_aligned_faces
 from triplet_distillation.faces.insightface import PackError, TrainingPack, read_verification_pack
 
 FACES = [(0, b"first"), (0, b"second"), (1, b"x" * 5), (2, b"last of all"), (2, b"")]
@@ -87,7 +90,7 @@ def test_invalid_index_is_rejected(pack, index, message):
         TrainingPack(pack)
 
 
-@pytest.mark.parametrize("name", ["train.rec", "train.idx", "property"])
+@pytest.mark.parametrize("name", ["train.rec", "train.idx"])
 def test_missing_file_is_reported(pack, name):
     (pack / name).unlink()
     with pytest.raises(PackError, match=f"{name} is missing"):
@@ -114,6 +117,122 @@ def test_verification_pack_of_numpy_arrays(tmp_path):
     images = [np.frombuffer(b"abc", np.uint8), np.frombuffer(b"defg", np.uint8)]
     (tmp_path / "v.bin").write_bytes(pickle.dumps((images, np.array([True])), protocol=2))
     assert read_verification_pack(tmp_path / "v.bin")[0] == [b"abc", b"defg"]
+
+
+def write_plain_pack(folder, records):
+    """A pack as im2rec makes it: (number, labels, image) in any order, and neither header nor property."""
+    folder.mkdir()
+    lines, content = [], b""
+    for number, labels, image in records:
+        lines.append(f"{number}\t{len(content)}\n")
+        content += insightface._encode_record(labels, number, image)
+    (folder / "train.idx").write_text("".join(lines))
+    (folder / "train.rec").write_bytes(content)
+    return {"source": "insightface_training", "path": str(folder)}
+
+
+@pytest.mark.parametrize("numbers", [(0, 1, 2), (7, 3, 12)], ids=["from 0", "any"])
+def test_pack_without_a_header_has_images_only(tmp_path, caplog, numbers):
+    images = [face.image for face in make_faces(3, 1)]
+    records = [(number, (label,), image) for number, label, image in zip(numbers, (5.0, 5.0, 2.0), images)]
+    settings = write_plain_pack(tmp_path / "pack", records)
+    manifest, origin = acquire(settings, tmp_path / "out", {"folder": "downloads", "mirror": ""})
+    assert manifest.path.tolist() == ["train.rec", "train.idx"]
+    assert origin["origin"].endswith("pack, without a header: all 3 records are taken for images")
+    assert "train.rec has no header in record 0, without" in caplog.text
+    found = {int(face.name): (face.identity, face.content) for face in open_source(settings).faces(tmp_path / "out")}
+    assert found == {number: (str(int(label)), image) for number, (label,), image in records}
+    assert list(found) == sorted(numbers)
+
+
+def test_first_of_several_labels_is_the_identity(tmp_path):
+    """im2rec can pack several labels with an image; two in record 0 do not make it a header."""
+    settings = write_plain_pack(tmp_path / "pack", [(0, (4.0, 0.5), b"first"), (1, (6.0, 0.25, 0.5), b"second")])
+    faces = list(open_source(settings).faces(tmp_path / "pack"))
+    assert [(face.identity, face.content) for face in faces] == [("4", b"first"), ("6", b"second")]
+
+
+def test_pack_without_property_is_the_same_pack(pack, tmp_path):
+    settings = {"source": "insightface_training", "path": str(pack)}
+    downloads = {"folder": "downloads", "mirror": ""}
+    _, expected = acquire(settings, tmp_path / "out", downloads)
+    assert set(expected["files"]) == {"train.rec", "train.idx", "property"}
+    (pack / "property").unlink()
+    _, origin = acquire(settings, tmp_path / "out", downloads)
+    assert set(origin["files"]) == {"train.rec", "train.idx"}
+    assert origin["origin"] == expected["origin"] == "InsightFace training pack pack"
+    assert len(list(open_source(settings).faces(tmp_path / "out"))) == len(FACES)
+
+
+@pytest.mark.parametrize("kind", ["insightface_training", "insightface_verification"])
+def test_pack_with_faces_of_another_size_says_so(tmp_path, kind):
+    images = [encode_png(np.full((128, 128, 3), level, np.uint8)) for level in range(3)] + [b"text"]
+    if kind == "insightface_training":
+        insightface.write_training_pack(tmp_path / "p", ((0, image) for image in images))
+    else:
+        insightface.write_verification_pack(tmp_path / "p", images, [True, False])
+    settings = {"source": kind, "path": str(tmp_path / "p")}
+    _, origin = acquire(settings, tmp_path / "out", {"folder": "downloads", "mirror": ""})
+    message = r"pack p: none of its 4 faces can be stored: 3 × is 128×128, not 112×112; 1 × cannot be decoded.*folder"
+    with pytest.raises(ValueError, match=message):
+        copy_aligned_faces(open_source(settings).faces(tmp_path / "out"), origin, tmp_path / "s.arrow")
+    assert not (tmp_path / "s.arrow").exists()
+
+
+def write_labels(path, labels):
+    path.write_bytes(pickle.dumps(([b"image"] * 2 * len(labels), labels), protocol=2))
+    return path
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ["0", "1", "False", "True"],
+        [b"0", b"1", b"False", b"True"],
+        [0, 1.0, np.float32(0), np.uint8(1)],
+        np.array(["0", "1", "0", "1"]),
+        np.array([[0], [1], [0], [1]]),
+    ],
+    ids=["text", "bytes", "numbers", "array of text", "column"],
+)
+def test_labels_with_one_meaning_are_read_by_it(tmp_path, labels):
+    assert read_verification_pack(write_labels(tmp_path / "v.bin", labels))[1].tolist() == [False, True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("label", "shown"),
+    [
+        ("same", "'same'"),
+        (b"yes", "'yes'"),
+        ("", "''"),
+        (2, "2"),
+        (float("nan"), "nan"),
+        (None, "None"),
+        ([1], r"\[1\]"),
+    ],
+)
+def test_other_labels_are_refused_by_value_and_position(tmp_path, label, shown):
+    with pytest.raises(PackError, match=rf"v\.bin is not a verification pack: label 2 is {shown};"):
+        read_verification_pack(write_labels(tmp_path / "v.bin", [True, False, label]))
+    with pytest.raises(ValueError, match=f"label 1 is {shown};"):
+        insightface.write_verification_pack(tmp_path / "w.bin", [b"image"] * 4, [True, label])
+
+
+def test_a_number_instead_of_an_image_is_refused(tmp_path):
+    (tmp_path / "v.bin").write_bytes(pickle.dumps(([b"image", 5], [True])))
+    with pytest.raises(PackError, match="an image is int instead of bytes"):
+        read_verification_pack(tmp_path / "v.bin")
+
+
+@pytest.mark.parametrize("label", [float("nan"), float("inf"), -1.0, 0.5])
+def test_labels_of_a_training_pack_are_whole_numbers(pack, label):
+    content = bytearray((pack / "train.rec").read_bytes())
+    offset = int((pack / "train.idx").read_text().splitlines()[3].split()[1])
+    struct.pack_into("<f", content, offset + 12, label)
+    (pack / "train.rec").write_bytes(content)
+    source = open_source({"source": "insightface_training", "path": str(pack)})
+    with pytest.raises(PackError, match=f"record 3 has the label {label:g}, not a whole number from 0"):
+        list(source.faces(pack))
 
 
 class _Call:

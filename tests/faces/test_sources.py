@@ -8,10 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import encode_png, make_faces
+from PIL import Image
 
 from triplet_distillation.faces import insightface, pairs
 from triplet_distillation.faces.acquire import acquire, open_source
 from triplet_distillation.faces.align import copy_aligned_faces
+from triplet_distillation.faces.images import EXTENSIONS, read_image
+from triplet_distillation.faces.sources.folder import find_images
 from triplet_distillation.faces.store import FaceStore
 from triplet_distillation.tabular import read_table, write_table
 
@@ -88,6 +91,13 @@ def test_own_pairs_without_folds_are_divided_into_ten(tmp_path):
     assert table.groupby("fold").same.agg(["size", "sum"]).to_numpy().tolist() == [[3, 2]] * 10
 
 
+def test_few_own_pairs_are_divided_so_that_every_fold_has_both_kinds(tmp_path):
+    path = tmp_path / "pairs.csv"
+    path.write_text("a,b,same\n" + "x,y,True\n" * 3 + "x,z,0.0\n" * 20)
+    table = open_source({"source": "folder", "path": "x"}).read_pairs(path, tmp_path)
+    assert table.groupby("fold").same.agg(["size", "sum"]).to_numpy().tolist() == [[8, 1], [8, 1], [7, 1]]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -98,7 +108,13 @@ def test_own_pairs_without_folds_are_divided_into_ten(tmp_path):
         ("a,b,same\nx,x,1\n", "line 2: a and b are the same image, 'x'"),
         ("a,b,same\n", "no rows below"),
         ("", "is not a CSV file"),
-        ("a,b,same\nx,y,1,1\n", "is not a CSV file"),
+        ("a,b,same\nx,y,1,1\n", "line 2 has 4 cells, not 3 as line 1: .* is not a CSV file"),
+        ("a,b,same\nx,y,1\nx,y\n", "line 3 has 2 cells, not 3"),
+        ('a,b,same\n"x\ny",z,1\nx,y,2\n', "line 4: same is '2'"),
+        ("x,y,1\nx,z,0\n", r"it needs a, b, same, separated by commas, but line 1 has \['x', 'y', '1'\]"),
+        ("a;b;same\nx;y;1\n", r"separated by commas, but line 1 has \['a;b;same'\]"),
+        ("a,b,same,same\nx,y,1,1\n", "line 1: .* has a column twice"),
+        ('a,b,same\nx,"y"z,1\n', "line 2: .* is not a CSV file"),
     ],
 )
 def test_wrong_own_pairs_are_reported_by_line(tmp_path, text, message):
@@ -111,7 +127,11 @@ def test_wrong_own_pairs_are_reported_by_line(tmp_path, text, message):
     ("text", "message"),
     [
         ("1\t1\nAnna_B\t1\t2\n", "has 1 pairs, but line 1 says 1 folds"),
+        ("1\t1\nAnna_B\t1\t2\n\nAnna_B\t1\t2\nEve\t1\t2\n", "has 3 pairs, but line 1 says .* which are 2: correct"),
         ("1100\nAnna_B\t1\t2\n", "line 1: expected two numbers"),
+        ("Anna_B\t1\t2\nAnna_B\t1\tEve\t1\n", "line 1: expected two numbers, .* but it is 'Anna_B.*2'"),
+        ("0\t300\n", "line 1: expected two numbers, .* but it is '0.*300'"),
+        ("\n1\t1\n\nAnna_B\t1\t2\nAnna_B\t1\t²\n", "line 5: 'Anna_B.*is not a valid pair: expected"),
         ("", "line 1: expected two numbers"),
         ("1\t1\nAnna_B\t1\t2\nAnna_B\t1\tx\n", "line 3: 'Anna_B.*is not a valid pair"),
     ],
@@ -121,6 +141,38 @@ def test_wrong_pairs_in_the_format_of_lfw_are_reported(lfw, tmp_path, text, mess
     (tmp_path / "mine.txt").write_text(text)
     with pytest.raises(ValueError, match=message):
         open_source(lfw).read_pairs(tmp_path / "mine.txt", tmp_path / "out")
+
+
+ENCODED = {
+    "pairs.csv": ("a,b,same,fold\nÅsa/1.png,NA,1,1\n1,01,0,2\n\n", ["Åsa/1.png", "1"]),
+    "mine.txt": (
+        "1\t1\nÅsa\t1\t2\n\nBo\t1\tEve\t1\n\n",
+        ["extracted/lfw/Åsa/Åsa_0001.jpg", "extracted/lfw/Bo/Bo_0001.jpg"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ENCODED)
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_own_pairs_as_editors_save_them(lfw, tmp_path, name, newline, mark):
+    """With a byte order mark or without, with either kind of line ends, and with empty lines at the end."""
+    text, first = ENCODED[name]
+    acquire(lfw, tmp_path / "out", DOWNLOADS)
+    (tmp_path / name).write_bytes((mark + text.replace("\n", newline)).encode())
+    assert open_source(lfw).read_pairs(tmp_path / name, tmp_path / "out").a.tolist() == first
+
+
+@pytest.mark.parametrize("name", ENCODED)
+@pytest.mark.parametrize(
+    ("encoding", "message"),
+    [("latin-1", r"line 2: b'.*' is not UTF-8: save the file as"), ("utf-16", "in UTF-16: save")],
+)
+def test_own_pairs_in_another_encoding_are_refused(lfw, tmp_path, name, encoding, message):
+    acquire(lfw, tmp_path / "out", DOWNLOADS)
+    (tmp_path / name).write_bytes(ENCODED[name][0].encode(encoding))
+    with pytest.raises(ValueError, match=f"{name}.*{message}"):
+        open_source(lfw).read_pairs(tmp_path / name, tmp_path / "out")
 
 
 def test_own_pairs_of_lfw_may_have_its_own_format(lfw, tmp_path):
@@ -140,6 +192,62 @@ def test_folder_of_images(tmp_path):
     assert manifest.path.tolist() == ["Bo/1.bmp", "Zoë/a.jpg", "Zoë/b.PNG"]
     assert manifest.identity.tolist() == ["Bo", "Zoë", "Zoë"]
     assert (images / "Bo/1.bmp").read_bytes() == b"x"
+
+
+def test_what_a_folder_has_besides_images_of_identities_is_counted(tmp_path, caplog):
+    images = tmp_path / "mine"
+    taken = ["Bo/1.jfif", "Bo/2.AVIF", "Bo/3.jpe", "Bo/4.gif", "Bo/5.heic"]
+    loose, deep, other = ["a.jpg", "z.png"], ["Bo/2020/1.jpg"], ["Bo/notes.txt", "Bo/video.mpg", "readme.md"]
+    hidden = [".thumbnails/1.jpg", "Bo/.1.jpg", "Bo/@eaDir/1.jpg", "__MACOSX/1.jpg", "Bo/Thumbs.db"]
+    for name in [*taken, *loose, *deep, *other, *hidden]:
+        (images / name).parent.mkdir(parents=True, exist_ok=True)
+        (images / name).write_bytes(b"x")
+    (images / "Bo/gone.jpg").symlink_to(images / "nowhere.jpg")
+    manifest, origin = acquire({"source": "folder", "path": str(images)}, tmp_path / "out", DOWNLOADS)
+    assert manifest.path.tolist() == taken
+    assert origin["passed_over"] == {
+        "without the ending of an image": {"count": 3, "first": "Bo/notes.txt"},
+        "too deep in the folder of an identity": {"count": 1, "first": "Bo/2020/1.jpg"},
+        "not in the folder of an identity": {"count": 2, "first": "a.jpg"},
+        "a link to nothing": {"count": 1, "first": "Bo/gone.jpg"},
+    }
+    assert "2 not in the folder of an identity, first a.jpg" in caplog.text
+    assert len(caplog.records) == 1
+
+
+def test_linked_folders_are_entered_once(tmp_path):
+    """A folder of images elsewhere is linked, and links lead back to folders that they are in."""
+    images, elsewhere = tmp_path / "mine", tmp_path / "elsewhere"
+    for name in (images / "Bo/1.png", elsewhere / "2.png"):
+        name.parent.mkdir(parents=True)
+        name.write_bytes(b"x")
+    (images / "Al").symlink_to(elsewhere)
+    (images / "Bo/up").symlink_to(images)
+    (elsewhere / "self").symlink_to(elsewhere)
+    manifest, origin = acquire({"source": "folder", "path": str(images)}, tmp_path / "out", DOWNLOADS)
+    assert manifest.path.tolist() == ["Al/2.png", "Bo/1.png"]
+    assert origin["passed_over"] == {"a link to a folder that it is in": {"count": 2, "first": "Al/self"}}
+    found, _ = find_images(images)
+    assert [path.relative_to(images).as_posix() for path in found] == manifest.path.tolist()
+
+
+def test_sources_that_take_everything_have_the_origin_as_before(tmp_path):
+    keys = ["origin", "citation", "license", "files", "images", "checksum"]
+    (tmp_path / "mine/Bo").mkdir(parents=True)
+    (tmp_path / "mine/Bo/1.png").write_bytes(b"x")
+    for settings in ({"source": "orl"}, {"source": "folder", "path": str(tmp_path / "mine")}):
+        assert list(acquire(settings, tmp_path / "out", DOWNLOADS)[1]) == keys
+
+
+def test_every_format_that_is_taken_can_be_read(tmp_path):
+    """Each ending for which Pillow can write a file is one that is read."""
+    ends = sorted(end for end in EXTENSIONS if Image.registered_extensions().get(end) in Image.SAVE)
+    assert {".jfif", ".jpe", ".gif", ".avif", ".webp", ".tga", ".jp2"} <= set(ends)
+    for end in ends:
+        if end in (".blp", ".im", ".palm", ".msp", ".xbm"):  # black and white, palettes, or deprecated
+            continue
+        Image.new("RGB", (64, 64), (200, 100, 50)).save(tmp_path / f"a{end}")
+        assert read_image(tmp_path / f"a{end}").shape[2] == 3, end
 
 
 def test_file_names_that_are_not_utf8_or_very_long(tmp_path):
@@ -232,9 +340,25 @@ def test_cfp_in_both_protocols(tmp_path):
         ]
         assert table.fold.tolist() == [1, 1, 2, 2]
         assert set(table.a) | set(table.b) <= set(manifest.path)
-    (tmp_path / "out/Protocol/Split/FP/02/diff.txt").write_text("9,1\n")
-    with pytest.raises(ValueError, match="'9,1' refers to an image"):
-        open_source(settings).pairs(tmp_path / "out", "FP")
+    diff, listed = tmp_path / "out/Protocol/Split/FP/02/diff.txt", tmp_path / "out/Protocol/Pair_list_P.txt"
+    diff.write_text("\ufeff2, 3\n\n")
+    assert open_source(settings).pairs(tmp_path / "out", "FP").equals(table)
+    for text, message in {
+        "9,1": "line 1: '9,1' refers to an image",
+        "2,3\n\n1;2": "line 3: '1;2' is not two numbers of images",
+        "2,3,1": "line 1: '2,3,1' is not two numbers of images",
+        "x,1": "line 1: 'x,1' is not two numbers of images",
+    }.items():
+        diff.write_text(text + "\n")
+        with pytest.raises(ValueError, match=rf"diff\.txt, {message}"):
+            open_source(settings).pairs(tmp_path / "out", "FP")
+    for text, message in {
+        "1 a.jpg\n2": "line 2: '2' is not a number and a path",
+        "1 a.jpg\n1 b.jpg": "line 2: '1 b.jpg' has the number of an earlier line",
+    }.items():
+        listed.write_text(text)
+        with pytest.raises(ValueError, match=rf"Pair_list_P\.txt, {message}"):
+            open_source(settings).pairs(tmp_path / "out", "FP")
 
 
 def test_cplfw_pairs_in_ten_folds(tmp_path):
@@ -252,9 +376,19 @@ def test_cplfw_pairs_in_ten_folds(tmp_path):
     table = open_source(settings).pairs(tmp_path / "out", "")
     assert table.groupby("fold").same.agg(["size", "sum"]).to_numpy().tolist() == [[2, 1]] * 10
     assert table.iloc[0, :3].tolist() == ["images/Some_Body_0.jpg", "images/Some_Body_1.jpg", True]
-    (tmp_path / "out/pairs_CPLFW.txt").write_text("a.jpg 1\nb.jpg 0\n")
-    with pytest.raises(ValueError, match="lines 1 and 2"):
-        open_source(settings).pairs(tmp_path / "out", "")
+    published = tmp_path / "out/pairs_CPLFW.txt"
+    published.write_text("\ufeff" + "\n".join(lines) + "\r\n\n")
+    assert open_source(settings).pairs(tmp_path / "out", "").equals(table)
+    for text, message in {
+        "a.jpg 1\nb.jpg 0\n": "lines 1 and 2: 'a.jpg 1' and 'b.jpg 0' are not a valid pair",
+        "\na.jpg same\nb.jpg same\n": "line 2: 'a.jpg same' is not an image and a flag",
+        "a.jpg 1\nb.jpg -1\n": "line 2: 'b.jpg -1' is not an image and a flag",
+        "a.jpg 1\nb.jpg 1 1\n": "line 2: 'b.jpg 1 1' is not an image and a flag",
+        "a.jpg 1\nb.jpg 1\nc.jpg 1\n": "line 3: 'c.jpg 1' has no second line",
+    }.items():
+        published.write_text(text)
+        with pytest.raises(ValueError, match=rf"pairs_CPLFW\.txt, {message}"):
+            open_source(settings).pairs(tmp_path / "out", "")
 
 
 def test_unknown_variant_is_rejected():

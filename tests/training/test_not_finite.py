@@ -89,7 +89,7 @@ def test_checkpoint_that_is_not_finite_is_not_resumed(folder, small_store, monke
 def test_distillation_from_weights_that_are_not_finite_is_refused(folder, small_store):
     network = weights.create(NETWORK)
     network.state_dict()[BUFFER][0] = float("nan")
-    weights.save(folder / "student.safetensors", network, NETWORK, {"model": "student"})
+    weights.save(folder / "student.safetensors", network, NETWORK, {"name": "student"})
     with pytest.raises(ValueError, match=rf"student \(.*student\.safetensors\): .*{BUFFER}, contains NaN"):
         distill(sibling_folder(folder, "distilled"), small_store, folder / "student.safetensors")
 

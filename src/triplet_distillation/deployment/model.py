@@ -16,7 +16,7 @@ from triplet_distillation.faces import align
 from triplet_distillation.faces.detectors.mtcnn import MTCNNDetector
 from triplet_distillation.faces.images import read_image
 from triplet_distillation.faces.sources import SourceImage
-from triplet_distillation.faces.sources.folder import images_in
+from triplet_distillation.faces.sources.folder import as_text, find_images, in_words
 from triplet_distillation.faces.store import NO_FACE
 from triplet_distillation.networks import Network, weights
 from triplet_distillation.networks.finite import check_embeddings
@@ -165,24 +165,32 @@ def embed_folder(model: Model, folder: Path) -> pd.DataFrame:
     """Embeddings of every image below ``folder``.
 
     Returns:
-        ``path`` (relative to the folder), ``outcome`` (one face, several faces, no face, unreadable),
-        ``reason``, ``score`` of the detector, ``embedding`` (None if there is no face).
+        ``path`` (relative to the folder, as the source ``folder`` writes it), ``outcome`` (one face, several faces,
+        no face, unreadable), ``reason``, ``score`` of the detector, ``embedding`` (None if there is no face).
 
     Raises:
+        NotADirectoryError: the folder does not exist.
         ValueError: there are no images.
     """
-    images = [SourceImage(str(path.relative_to(folder)), "") for path in images_in(folder, "**/*")]
+    if not folder.is_dir():
+        raise NotADirectoryError(f"{folder} is not a folder: choose one with images")
+    found_images, passed_over = find_images(folder)
+    images = [SourceImage(str(path.relative_to(folder)), "") for path in found_images]
     if not images:
-        raise ValueError(f"{folder} has no images")
+        raise ValueError(f"{folder} has no images{in_words(passed_over, '; passed over: ')}")
     outcomes: list[tuple[str, str, str, str]] = []
-    found = []
+    found: dict[str, tuple[float, np.ndarray]] = {}
     detected = (
         (image.path, result)
         for image, result in align.align_images(images, folder, MTCNNDetector(), BATCH_SIZE, outcomes)
         if result.detection_status != NO_FACE
     )
     while batch := list(itertools.islice(detected, BATCH_SIZE)):
-        embeddings = model.embed(np.stack([result.pixels for _, result in batch]))
-        found += [(path, float(result.score), each) for (path, result), each in zip(batch, embeddings)]
-    table = pd.DataFrame(outcomes, columns=align.OUTCOME_COLUMNS).drop(columns="identity")
-    return table.merge(pd.DataFrame(found, columns=["path", "score", "embedding"]), on="path", how="left")
+        names = [as_text(Path(path)) for path, _ in batch]
+        embeddings = model.embed(np.stack([result.pixels for _, result in batch]), names)
+        found |= {path: (float(result.score), each) for (path, result), each in zip(batch, embeddings)}
+    rows = [
+        (as_text(Path(path)), outcome, reason, *found.get(path, (float("nan"), None)))
+        for path, _, outcome, reason in outcomes
+    ]
+    return pd.DataFrame(rows, columns=["path", "outcome", "reason", "score", "embedding"])

@@ -26,7 +26,8 @@ def acquire(settings: dict[str, Any], folder: str | Path, downloads: dict) -> tu
     Returns:
         The manifest (``path, identity, bytes, sha256``, one row per image, in the source's
         order) and the origin: ``origin, citation, license, files, images, checksum``, where
-        the checksum is the SHA-256 of the manifest's paths and checksums.
+        the checksum is the SHA-256 of the manifest's paths and checksums; also ``passed_over``, if the
+        source did not take all files.
 
     Raises:
         ValueError: the source has no images.
@@ -54,6 +55,8 @@ def acquire(settings: dict[str, Any], folder: str | Path, downloads: dict) -> tu
         "images": len(manifest),
         "checksum": checksum,
     }
+    if source.passed_over:
+        origin["passed_over"] = dict(source.passed_over)
     return manifest, origin
 
 

@@ -25,6 +25,8 @@ TEMPLATE = np.array(
 )
 """Left eye, right eye, nose, left and right mouth corner in a 112×112 face (ArcFace), [5, 2] (x, y)."""
 OUTCOME_COLUMNS = ["path", "identity", "outcome", "reason"]
+SHOWN = 5
+"""Number of reasons that an error lists."""
 
 
 def similarity_transform(points: np.ndarray, targets: np.ndarray) -> np.ndarray:
@@ -172,6 +174,9 @@ def copy_aligned_faces(faces: Iterable[EncodedFace], origin: dict, output: str |
     Returns:
         As for :func:`build_store`; a face whose bytes are not a 112×112 image is
         ``unreadable`` and not stored.
+
+    Raises:
+        ValueError: there are no faces, or none is stored; the message says why.
     """
     labels: dict[str, int] = {}
     outcomes = []
@@ -185,6 +190,13 @@ def copy_aligned_faces(faces: Iterable[EncodedFace], origin: dict, output: str |
                 label = labels.setdefault(identity, len(labels))
                 unknown = np.full(10, np.nan, np.float32)
                 yield store.StoreRow(content, label, identity, name, unknown, float("nan"), store.ONE_FACE)
+        if outcomes and not labels:
+            listed = _count_reasons([reason for *_, reason in outcomes])
+            raise ValueError(
+                f"{origin.get('origin', 'the source')}: none of its {len(outcomes)} faces can be stored: {listed}. "
+                f"They must be aligned to ArcFace's template at {SIZE}×{SIZE}: export them as photographs, one folder "
+                "per identity, and use source: folder, which aligns them"
+            )
 
     metadata = {**origin, "template": "the source's own", "detector": "the source's own"}
     store.write(output, rows(), metadata | {"libraries": library_versions()})
@@ -238,11 +250,24 @@ def write_shard(
 
 
 def merge_shards(shards: list[str], shard_outcomes: list[str], output: str, outcomes: str) -> None:
-    """Merge the shards of a data set into its face store, and their outcomes into one table."""
-    store.merge(shards, output)
+    """Merge the shards of a data set into its face store, and their outcomes into one table.
+
+    Raises:
+        ValueError: no image could be read; the message says why.
+    """
     table = pd.concat([read_table(path, text=tuple(OUTCOME_COLUMNS)) for path in shard_outcomes], ignore_index=True)
+    if len(table) and (table.outcome == "unreadable").all():
+        raise ValueError(f"none of the {len(table)} images could be read: {_count_reasons(table.reason.tolist())}")
+    store.merge(shards, output)
     write_table(outcomes, table)
     summary(count_outcomes(table))
+
+
+def _count_reasons(reasons: list[str]) -> str:
+    """The most frequent reasons why images are not stored, with their numbers."""
+    counts = pd.Series(reasons).value_counts()
+    listed = "; ".join(f"{number} × {reason}" for reason, number in counts[:SHOWN].items())
+    return f"{listed}; and {len(counts) - SHOWN} other reasons" if len(counts) > SHOWN else listed
 
 
 def count_outcomes(table: pd.DataFrame) -> str:

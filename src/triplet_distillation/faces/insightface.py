@@ -17,6 +17,8 @@ import pandas as pd
 
 from triplet_distillation.files import atomic_write
 
+PACK_FILES = ("train.rec", "train.idx")
+"""What is read of a training pack."""
 MAGIC = 0xCED7230A
 MAGIC_BYTES = struct.pack("<I", MAGIC)
 HEADER = struct.Struct("<IfQQ")
@@ -35,55 +37,71 @@ class Record(NamedTuple):
 
 
 class TrainingPack:
-    """``train.rec`` with ``train.idx`` and ``property``, memory-mapped: record i is read without reading the others.
+    """``train.rec`` with ``train.idx``, memory-mapped: record i is read without reading the others.
+
+    Two kinds of packs are read. InsightFace's own begin with a record that says which records are images and which
+    are the ranges of identities. Those that mxnet's ``im2rec`` makes have images only, under any numbers.
 
     Args:
-        folder: with the three files.
+        folder: with the two files; others, such as ``property``, are not used.
+
+    Attributes:
+        images: numbers of the records that are images.
+        identities: numbers of the records that are ranges of identities; empty if the pack has none.
 
     Raises:
         PackError: a file is missing, or index and records do not match.
     """
 
+    images: range | np.ndarray
+    identities: range
+
     def __init__(self, folder: str | Path):
         self.folder = Path(folder)
-        for name in ("train.rec", "train.idx", "property"):
+        for name in PACK_FILES:
             if not (self.folder / name).is_file():
-                raise PackError(f"{self.folder / name} is missing: a training pack has train.rec, train.idx, property")
+                raise PackError(f"{self.folder / name} is missing: a training pack has {' and '.join(PACK_FILES)}")
         self._path = self.folder / "train.rec"
         with self._path.open("rb") as opened:
             if not self._path.stat().st_size:
                 raise PackError(f"{self._path} is empty")
             self._map = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
-        self._offsets = self._read_index(self.folder / "train.idx")
-        first = self.record(0)
-        if len(first.labels) != 2:
+        self._numbers, self._offsets = self._read_index(self.folder / "train.idx")
+        bounds = self._bounds()
+        self.images = range(1, bounds[0]) if bounds else self._numbers
+        self.identities = range(*bounds) if bounds else range(0)
+        if bounds and np.searchsorted(self._numbers, bounds[1]) < bounds[1]:
             raise PackError(
-                f"{self._path}: record 0 has {len(first.labels)} labels instead of the two bounds of a pack's index"
-            )
-        self.images = range(1, int(first.labels[0]))
-        self.identities = range(int(first.labels[0]), int(first.labels[1]))
-        if len(self._offsets) < self.identities.stop:
-            raise PackError(
-                f"{self.folder / 'train.idx'} lists {len(self._offsets)} records, but record 0 implies "
-                f"{self.identities.stop}: index and records are from different packs, or the index is truncated"
+                f"{self.folder / 'train.idx'} lists {len(self._numbers)} records, but record 0 implies {bounds[1]}: "
+                "index and records are from different packs, or the index is truncated"
             )
 
-    def _read_index(self, path: Path) -> np.ndarray:
+    def _read_index(self, path: Path) -> tuple[np.ndarray, np.ndarray]:
+        """Numbers of the records, ascending, and their offsets."""
         try:
             table = np.loadtxt(path, dtype=np.int64, ndmin=2).reshape(-1, 2)
         except ValueError as error:
             raise PackError(f"{path} is not a table of record numbers and offsets ({error})") from error
-        if not np.array_equal(np.sort(table[:, 0]), np.arange(len(table))):
-            raise PackError(f"{path}: record numbers are not 0 … {len(table) - 1}, each once")
-        offsets = np.empty(len(table), np.int64)
-        offsets[table[:, 0]] = table[:, 1]
-        return offsets
+        numbers, first = np.unique(table[:, 0], return_index=True)
+        if not len(table) or len(numbers) < len(table) or numbers[0] < 0:
+            raise PackError(f"{path}: record numbers must be whole numbers from 0, each once, and there must be one")
+        return numbers, table[first, 1]
+
+    def _bounds(self) -> tuple[int, int] | None:
+        """Where the records of identities start and stop, from record 0; None if that is an image."""
+        if self._numbers[0] != 0:
+            return None
+        labels, content = self.record(0)
+        if len(labels) != 2 or content:
+            return None
+        start, stop = (self._whole(0, label) for label in labels)
+        return start, stop
 
     def record(self, number: int) -> Record:
-        """Record ``number`` (0 … len − 1).
+        """Record ``number``, as the index counts them.
 
         Raises:
-            PackError: the record is truncated, or does not start at its offset in the index.
+            PackError: the record is not in the index, is truncated, or does not start at its offset in the index.
         """
         payload = b"".join(self._parts(number))
         if len(payload) < HEADER.size:
@@ -98,7 +116,10 @@ class TrainingPack:
 
     def _parts(self, number: int) -> Iterator[bytes]:
         """A record's payload; if it contains the magic number, it is split there and stored without it."""
-        position, kind = int(self._offsets[number]), None
+        place = np.searchsorted(self._numbers, number)
+        if place == len(self._numbers) or self._numbers[place] != number:
+            raise PackError(f"{self.folder / 'train.idx'} has no record {number}")
+        position, kind = int(self._offsets[place]), None
         while kind not in (0, 3):
             if position < 0 or position + 8 > len(self._map):
                 raise PackError(f"{self._path} ends before record {number} (offset {position}): it is truncated")
@@ -120,11 +141,26 @@ class TrainingPack:
         """For each identity, the records of its images."""
         ranges = []
         for number in self.identities:
-            labels = self.record(number).labels
-            if len(labels) != 2 or not 1 <= labels[0] <= labels[1] <= self.images.stop:
+            labels = [self._whole(number, label) for label in self.record(number).labels]
+            if len(labels) != 2 or not 1 <= labels[0] <= labels[1] <= self.identities.start:
                 raise PackError(f"{self._path}: identity record {number} has {labels}, not a valid range of records")
-            ranges.append(range(int(labels[0]), int(labels[1])))
+            ranges.append(range(*labels))
         return ranges
+
+    def face(self, number: int) -> tuple[int, bytes]:
+        """Label and encoded image of record ``number``; of several labels, the first is the identity's.
+
+        Raises:
+            PackError: as for :meth:`record`, or the label is not a whole number from 0.
+        """
+        record = self.record(number)
+        return self._whole(number, record.labels[0]), record.content
+
+    def _whole(self, number: int, label: float) -> int:
+        """A label of record ``number``, which must be a whole number from 0."""
+        if not (label >= 0 and float(label).is_integer()):
+            raise PackError(f"{self._path}: record {number} has the label {label:g}, not a whole number from 0")
+        return int(label)
 
 
 def write_training_pack(folder: str | Path, faces: Iterable[tuple[int, bytes]]) -> None:
@@ -226,8 +262,8 @@ def read_verification_pack(path: str | Path) -> tuple[list[bytes], np.ndarray]:
     path = Path(path)
     try:
         bins, same = _RestrictedUnpickler(io.BytesIO(path.read_bytes()), encoding="bytes").load()
-        images = [image.tobytes() if isinstance(image, np.ndarray) else bytes(image) for image in bins]
-        same = np.array([bool(each) for each in same])
+        images = [_encoded_image(image) for image in bins]
+        same = np.array([_as_bool(position, label) for position, label in enumerate(same)])
     except (pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError, IndexError, KeyError) as error:
         raise PackError(f"{path} is not a verification pack: {error}") from error
     if len(images) != 2 * len(same) or not len(same):
@@ -235,9 +271,36 @@ def read_verification_pack(path: str | Path) -> tuple[list[bytes], np.ndarray]:
     return images, same
 
 
+def _encoded_image(image: object) -> bytes:
+    """An image of a verification pack: bytes, or an array of them."""
+    if isinstance(image, np.ndarray):
+        return image.tobytes()
+    if not isinstance(image, bytes | bytearray):
+        raise ValueError(f"an image is {type(image).__name__} instead of bytes")
+    return bytes(image)
+
+
+LABELS = {"0": False, "1": True, "False": False, "True": True}
+"""Labels of pairs that are text, as some tools write them."""
+
+
+def _as_bool(position: int, label: object) -> bool:
+    """Whether a pair is genuine; ``bool`` alone would take every text for yes."""
+    value = label.item() if isinstance(label, np.generic | np.ndarray) and label.size == 1 else label
+    text = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+    if isinstance(text, str) and text in LABELS:
+        return LABELS[text]
+    if isinstance(value, bool | int | float) and value in (0, 1):
+        return bool(value)
+    shown = text if isinstance(text, str) else value
+    raise ValueError(
+        f"label {position} is {shown!r}; labels, counted from 0, are True or False, or 1 (same person) or 0"
+    )
+
+
 def write_verification_pack(path: str | Path, images: list[bytes], same: Iterable[bool]) -> None:
     """Write a ``.bin`` pack: a pickle of (list of encoded images, list of bool), protocol 4."""
-    same = [bool(each) for each in same]
+    same = [_as_bool(position, label) for position, label in enumerate(same)]
     if len(images) != 2 * len(same):
         raise ValueError(f"{len(images)} images for {len(same)} pairs: expected two per pair")
     with atomic_write(path) as temporary, temporary.open("wb") as output:

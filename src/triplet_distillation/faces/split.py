@@ -19,6 +19,8 @@ from triplet_distillation.provenance import digest
 from triplet_distillation.tabular import read_table, write_table
 
 NO_TEMPLATES = pd.DataFrame({name: np.empty(0, np.int64) for name in ("row", "template", "media")})
+SHOWN = 5
+"""Number of folds that an error lists."""
 
 
 class PairFiles(NamedTuple):
@@ -78,27 +80,44 @@ def write_pairs(
         table, templates = _template_pairs(store, opened, images, name)
     else:
         table, templates = _face_pairs(store, opened, images, protocol), NO_TEMPLATES
-    _check_pairs(table, required)
+    if problem := _problem(table, required):
+        raise ValueError(f"{protocol.pairs['file']}: {problem}" if protocol.pairs else problem)
     write_table(output.pairs, table)
     write_table(output.templates, templates)
     number = len(np.union1d(table.identity_a, table.identity_b))
     summary(f"{len(table)} pairs of {number} people in {table.fold.nunique()} folds")
 
 
-def _check_pairs(table: pd.DataFrame, required: RequiredPairs) -> None:
-    genuine, impostor, folds = int(table.same.sum()), int((~table.same).sum()), table.fold.nunique()
+def _problem(table: pd.DataFrame, required: RequiredPairs) -> str:
+    """Why the pairs cannot be scored; empty if they can.
+
+    ROC and AUC need both kinds of pairs. So does each fold, whose threshold is chosen on the other ones.
+    """
+    counts = pd.crosstab(table.fold, table.same).reindex(columns=[True, False], fill_value=0)
+    genuine, impostor, folds = int(table.same.sum()), int((~table.same).sum()), len(counts)
     if not genuine or not impostor:
-        raise ValueError(f"the benchmark has {genuine} genuine and {impostor} impostor pairs: it needs both")
+        missing = "impostor" if genuine else "genuine"
+        return f"the benchmark has {genuine} genuine and {impostor} impostor pairs: it needs both; add {missing} pairs"
     if folds < required.folds:
-        raise ValueError(
+        return (
             f"the benchmark's pairs are in {folds} fold, but its metric needs {required.folds}: accuracy takes the "
             "threshold from other folds; add folds, or use metric: tar_at_far"
         )
+    one_kind = counts[(counts == 0).any(axis=1)]
+    if folds > 1 and len(one_kind):
+        listed = ", ".join(f"fold {fold} has {a} and {b}" for fold, a, b in one_kind[:SHOWN].itertuples())
+        return (
+            f"the benchmark has {genuine} genuine and {impostor} impostor pairs in {folds} folds, but {listed}"
+            f"{', …' if len(one_kind) > SHOWN else ''}: each fold needs both, because its threshold comes from the "
+            "others; spread both over all folds, or use fewer folds (own pairs without a column fold are divided so "
+            "that each fold has both)"
+        )
     if impostor < required.impostors:
-        raise ValueError(
+        return (
             f"the benchmark has {impostor} impostor pairs, but its metric needs {required.impostors:.0f}: set a higher "
             "far, or use metric: accuracy"
         )
+    return ""
 
 
 def _face_pairs(store: FaceStore, source: Source, images: Path, protocol: Protocol) -> pd.DataFrame:
@@ -126,7 +145,22 @@ def _check_identities(table: pd.DataFrame, store: FaceStore) -> None:
 def _rows_of_pairs(store: FaceStore, source: Source, images: Path, protocol: Protocol) -> pd.DataFrame:
     if protocol.held_out:
         return _held_out_pairs(store, protocol)
-    return pairs.as_rows(_chosen_pairs(source, images, protocol), store.column("source"))
+    named, sources = _chosen_pairs(source, images, protocol), store.column("source")
+    if protocol.pairs:
+        _check_images(Path(protocol.pairs["file"]), named, sources)
+    return pairs.as_rows(named, sources)
+
+
+def _check_images(path: Path, named: pd.DataFrame, sources: np.ndarray) -> None:
+    """Whether the store has the images in the user's own pairs."""
+    names = pd.concat([named.a, named.b]).sort_index(kind="stable")
+    unknown = names[~names.isin(sources)]
+    if len(unknown):
+        raise ValueError(
+            f"{path}, line {unknown.index[0]}: {unknown.nunique()} images of the pairs are not in the store, the "
+            f"first is {unknown.iloc[0]!r}: write images as there, such as {sources[0]!r}, and leave out those that "
+            "could not be read (see faces/<dataset>/alignment.csv)"
+        )
 
 
 def _held_out_pairs(store: FaceStore, protocol: Protocol) -> pd.DataFrame:

@@ -79,6 +79,7 @@ def write_quality(
     for row in rows:
         about = [[key, f" {html.escape(str(row[key]))}"] for key in ABOUT]
         parts += [f"<h2>{html.escape(row['dataset'])}</h2>", pages.table(["", ""], about)]
+        parts += _passed_over(datasets[row["dataset"]]["origin"])
         parts += _lowest_confidence(datasets[row["dataset"]]["store"]) + _unreadable(
             datasets[row["dataset"]]["outcomes"]
         )
@@ -143,6 +144,22 @@ def _picture(store: FaceStore, row: int, caption: str) -> str:
         f'<figure><img src="data:image/jpeg;base64,{data}" alt="{name}" title="{name}">'
         f"<figcaption>{html.escape(caption)}</figcaption></figure>"
     )
+
+
+def _passed_over(origin: str) -> list[str]:
+    """The files that the source found but did not take."""
+    found = read_json(origin).get("passed_over", {})
+    if not found:
+        return []
+    cells = [
+        [f" {html.escape(reason)}", f"{each['count']:,}", f" {html.escape(each['first'])}"]
+        for reason, each in found.items()
+    ]
+    number = sum(each["count"] for each in found.values())
+    return [
+        pages.paragraph(f"{number} files were passed over:"),
+        pages.table(["reason", "files", "the first"], cells),
+    ]
 
 
 def _unreadable(outcomes: str) -> list[str]:

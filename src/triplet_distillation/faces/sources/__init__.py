@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,7 +46,8 @@ class Source:
     so that they can be compared with those of other data sets; ``knows_identities``: whether images of one person
     have one identity (a verification pack does not say so); ``protocols``: names of its published protocols, the
     default first; ``template_protocols``: those of them that compare templates instead of images; ``origin``: a
-    description for readers; ``files``: archives and packs used, name to SHA-256, possibly empty.
+    description for readers; ``files``: archives and packs used, name to SHA-256, possibly empty; ``passed_over``:
+    of the files that :meth:`acquire` found but did not take, reason to ``count`` and ``first``, an example.
     """
 
     aligned = False
@@ -57,6 +58,7 @@ class Source:
     citation: str
     license: str
     files: dict[str, str]
+    passed_over: Mapping[str, dict] = {}
 
     @property
     def origin(self) -> str:
@@ -87,8 +89,8 @@ class Source:
     def read_pairs(self, path: Path, folder: Path) -> pd.DataFrame:
         """The user's own pairs of this data set, as :meth:`pairs` gives published ones, from a CSV file.
 
-        Its columns are ``a, b`` (as in :meth:`pairs`), ``same`` (1 or 0), and ``fold``, a number; without ``fold``,
-        genuine and impostor pairs are each divided into ten consecutive folds.
+        Its columns are ``a, b`` (as in :meth:`pairs`), ``same`` (1 or 0, True or False), and ``fold``, a number;
+        without ``fold``, the pairs are divided by :func:`consecutive_folds`. The index is the number of the line.
 
         Raises:
             ValueError: a column is missing, or a line has other values; the message has its number.
@@ -105,15 +107,23 @@ FOLDS = 10
 
 
 def consecutive_folds(same: pd.Series) -> pd.Series:
-    """Folds from 1: genuine and impostor pairs are each divided in their order, so that all folds have equally many."""
+    """Folds from 1: genuine and impostor pairs are each divided in their order, so that all folds have equally many.
+
+    There are ten, or as many as there are pairs of the rarer kind, so that each fold has both.
+    """
     kind = same.groupby(same)
-    return 1 + kind.cumcount() * FOLDS // kind.transform("size")
+    sizes = kind.transform("size")
+    return 1 + kind.cumcount() * min(FOLDS, sizes.min()) // sizes
+
+
+SAME = {"1": True, "0": False, "1.0": True, "0.0": False, "True": True, "False": False}
+"""The column ``same`` as people and programs write it."""
 
 
 def read_csv_pairs(path: Path) -> pd.DataFrame:
     """:meth:`Source.read_pairs` of a CSV file."""
     text = read_users_table(path, ("a", "b", "same"))
-    table = text[["a", "b"]].assign(same=_allowed(path, text.same, {"1": True, "0": False}))
+    table = text[["a", "b"]].assign(same=_allowed(path, text.same, SAME))
     if (alone := text.a == text.b).any():
         raise ValueError(f"{path}, line {text.index[alone][0]}: a and b are the same image, {text.a[alone].iloc[0]!r}")
     if "fold" not in text:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from triplet_distillation.faces.sources import Downloads, Source, SourceImage, link_or_copy, verified_digest
+from triplet_distillation.tabular import read_users_lines
 
 
 class CFPSource(Source):
@@ -51,21 +52,47 @@ class CFPSource(Source):
         """A protocol's pairs, ``a, b`` as paths of images, in the folds of its splits.
 
         Raises:
-            ValueError: a split refers to an image that is not in the list.
+            ValueError: a line has the wrong format, or refers to an image that is not in the list.
         """
-        first, second = (self._listed(folder, kind) for kind in protocol)
+        first, second = (_listed(folder / f"Protocol/Pair_list_{kind}.txt") for kind in protocol)
         rows = []
         for split in sorted((folder / "Protocol/Split" / protocol).iterdir()):
+            if not split.name.isdecimal():
+                raise ValueError(f"{split} is not a fold's number: unpack {self.path / 'Protocol'} again")
             for name, same in (("same.txt", True), ("diff.txt", False)):
-                for line in (split / name).read_text().split():
-                    i, j = line.split(",")
-                    if i not in first or j not in second:
-                        raise ValueError(f"{split / name}: {line!r} refers to an image that is not in Pair_list")
-                    rows.append((first[i], second[j], same, int(split.name)))
+                named = _read_pairs(split / name, first, second)
+                rows += [(a, b, same, int(split.name)) for a, b in named]
         return pd.DataFrame(rows, columns=["a", "b", "same", "fold"])
 
-    def _listed(self, folder: Path, kind: str) -> dict[str, str]:
-        """Number to path, from the list of frontal (F) or profile (P) images."""
-        lines = (folder / f"Protocol/Pair_list_{kind}.txt").read_text().splitlines()
-        pairs = (line.split(maxsplit=1) for line in lines if line.strip())
-        return {number: path.strip().removeprefix("../") for number, path in pairs}
+
+def _read_pairs(path: Path, first: dict[int, str], second: dict[int, str]) -> list[tuple[str, str]]:
+    """Paths of the images in each line of a split, which has their numbers in the two lists."""
+    pairs = []
+    for number, line in read_users_lines(path).items():
+        fields = [field.strip() for field in line.split(",")]
+        if len(fields) != 2 or not all(field.isdecimal() for field in fields):
+            raise ValueError(f"{path}, line {number}: {line!r} is not two numbers of images, as in '1,2'")
+        i, j = map(int, fields)
+        if i not in first or j not in second:
+            raise ValueError(
+                f"{path}, line {number}: {line!r} refers to an image that is not in Pair_list: download both files "
+                "again"
+            )
+        pairs.append((first[i], second[j]))
+    return pairs
+
+
+def _listed(path: Path) -> dict[int, str]:
+    """Number to path, from the list of frontal (F) or profile (P) images."""
+    images: dict[int, str] = {}
+    for number, line in read_users_lines(path).items():
+        fields = line.split(maxsplit=1)
+        if len(fields) != 2 or not fields[0].isdecimal():
+            raise ValueError(
+                f"{path}, line {number}: {line!r} is not a number and a path, as in "
+                "'1 ../Data/Images/001/frontal/01.jpg'"
+            )
+        if (index := int(fields[0])) in images:
+            raise ValueError(f"{path}, line {number}: {line!r} has the number of an earlier line: download it again")
+        images[index] = fields[1].strip().removeprefix("../")
+    return images

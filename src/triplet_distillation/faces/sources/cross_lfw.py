@@ -12,6 +12,7 @@ from triplet_distillation.faces.sources import (
     link_or_copy,
     verified_digest,
 )
+from triplet_distillation.tabular import read_users_lines
 
 UNUSED = {
     "Landon_Donovan_3jpg.jpg",
@@ -73,16 +74,29 @@ class CrossLFWSource(Source):
         Raises:
             ValueError: a line has the wrong format, or the two lines of a pair do not match.
         """
-        lines = [
-            line.split() for line in (folder / f"pairs_{self.variant}.txt").read_text().splitlines() if line.strip()
-        ]
+        path = folder / f"pairs_{self.variant}.txt"
+        lines = list(read_users_lines(path).items())
+        if len(lines) % 2:
+            raise ValueError(f"{path}, line {lines[-1][0]}: {lines[-1][1]!r} has no second line: expected two per pair")
         rows = []
-        for number in range(0, len(lines), 2):
-            pair = lines[number : number + 2]
-            if len(pair) != 2 or any(len(line) != 2 for line in pair) or pair[0][1] != pair[1][1]:
+        for first, second in zip(lines[::2], lines[1::2]):
+            (a, flag), (b, other) = _image_and_flag(path, *first), _image_and_flag(path, *second)
+            if flag != other:
                 raise ValueError(
-                    f"pairs_{self.variant}.txt, lines {number + 1} and {number + 2}: {pair} is not a valid pair"
+                    f"{path}, lines {first[0]} and {second[0]}: {first[1]!r} and {second[1]!r} are not a valid pair: "
+                    "expected the same flag twice"
                 )
-            rows.append((f"images/{pair[0][0]}", f"images/{pair[1][0]}", int(pair[0][1]) > 0))
+            rows.append((f"images/{a}", f"images/{b}", flag > 0))
         table = pd.DataFrame(rows, columns=["a", "b", "same"])
         return table.assign(fold=consecutive_folds(table.same))
+
+
+def _image_and_flag(path: Path, number: int, line: str) -> tuple[str, int]:
+    """Name and flag in a line."""
+    fields = line.split()
+    if len(fields) != 2 or not fields[1].isdecimal():
+        raise ValueError(
+            f"{path}, line {number}: {line!r} is not an image and a flag, 0 or a whole number above 0 for the same "
+            "person, as in 'Anna_B_1.jpg 1'"
+        )
+    return fields[0], int(fields[1])

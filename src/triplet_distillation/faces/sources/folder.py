@@ -1,11 +1,16 @@
 """A folder of images: one subfolder per identity, with the identity's name."""
 
+import logging
 import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
+from triplet_distillation.faces.images import EXTENSIONS
 from triplet_distillation.faces.sources import Downloads, Source, SourceImage, link_or_copy
 
-EXTENSIONS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".pgm", ".ppm", ".tif", ".tiff", ".heic", ".heif"}
+NO_CONTENT = {"__macosx", "@eadir", "#recycle", "thumbs.db", "desktop.ini"}
+"""Files and folders that systems add beside images, in lower case; hidden ones are skipped like these."""
 
 
 class FolderSource(Source):
@@ -16,7 +21,7 @@ class FolderSource(Source):
         real_names: whether the subfolders are named after people, so that nobody is trained on under the same name who
             is tested in another data set. Numbers or codes are not names.
 
-    Files are linked if the file system allows, otherwise copied; hidden files are skipped.
+    Files are linked if the file system allows, otherwise copied. What is passed over is counted, except hidden files.
     """
 
     citation = "the user's own images"
@@ -24,6 +29,7 @@ class FolderSource(Source):
 
     def __init__(self, *, path: str, real_names: bool = True):
         self.path, self.real_names = Path(path), real_names
+        self.passed_over: Mapping[str, dict] = {}
         self.files: dict[str, str] = {}
 
     @property
@@ -39,26 +45,77 @@ class FolderSource(Source):
         """
         if not self.path.is_dir():
             raise NotADirectoryError(f"{self.path} is not a folder: correct datasets.<name>.path in the configuration")
-        found = images_in(self.path, "*/*")
+        found, self.passed_over = find_images(self.path, depth=2)
         if not found:
-            raise ValueError(f"{self.path} has no images: put them into one subfolder per identity, as in anna/1.jpg")
+            raise ValueError(
+                f"{self.path} has no images: put them into one subfolder per identity, as in anna/1.jpg"
+                f"{in_words(self.passed_over, '; passed over: ')}"
+            )
         images = []
         for path in found:
-            relative = _as_text(path.relative_to(self.path))
+            relative = as_text(path.relative_to(self.path))
             link_or_copy(path, folder / relative)
             images.append(SourceImage(relative, relative.split("/")[0]))
         return images
 
 
-def images_in(folder: Path, pattern: str) -> list[Path]:
-    """Files in ``folder`` that match ``pattern`` and have an image's extension, sorted; hidden files are skipped."""
-    return [
-        path
-        for path in sorted(folder.glob(pattern))
-        if path.is_file() and path.suffix.lower() in EXTENSIONS and not path.name.startswith(".")
-    ]
+class Entry(NamedTuple):
+    """A file below a folder, or a folder that is not entered; ``problem``: why it is passed over, or empty."""
+
+    path: Path
+    problem: str
 
 
-def _as_text(path: Path) -> str:
+def find_images(folder: Path, depth: int | None = None) -> tuple[list[Path], dict[str, dict]]:
+    """The files below ``folder`` that have the ending of an image, sorted, and what is passed over.
+
+    Linked folders are entered, unless they lead back to one that they are in. Hidden files and folders are skipped.
+
+    Args:
+        depth: how many levels below ``folder`` the images are, 1 for those in it; None takes all levels.
+
+    Returns:
+        The images, and reason to ``count`` and ``first`` (an example, relative to ``folder``); also logged in one line.
+    """
+    images: list[Path] = []
+    passed_over: dict[str, dict] = {}
+    for path, problem in sorted(_entries(folder, (folder.resolve(),))):
+        relative = path.relative_to(folder)
+        level = len(relative.parts)
+        if not problem and depth is not None and level != depth:
+            problem = "not in the folder of an identity" if level < depth else "too deep in the folder of an identity"
+        if problem:
+            passed_over.setdefault(problem, {"count": 0, "first": as_text(relative)})["count"] += 1
+        else:
+            images.append(path)
+    if passed_over:
+        logging.warning("%s: passed over %s", as_text(folder), in_words(passed_over))
+    return images, passed_over
+
+
+def _entries(folder: Path, above: tuple[Path, ...]) -> Iterator[Entry]:
+    for path in folder.iterdir():
+        if path.name.startswith(".") or path.name.lower() in NO_CONTENT:
+            continue
+        if path.is_dir():
+            if (real := path.resolve()) in above:
+                yield Entry(path, "a link to a folder that it is in")
+            elif not os.access(path, os.R_OK | os.X_OK):
+                yield Entry(path, "a folder without permission to read")
+            else:
+                yield from _entries(path, (*above, real))
+        elif not path.is_file():
+            yield Entry(path, "a link to nothing" if path.is_symlink() else "not a file")
+        else:
+            yield Entry(path, "" if path.suffix.lower() in EXTENSIONS else "without the ending of an image")
+
+
+def in_words(passed_over: Mapping[str, dict], introduction: str = "") -> str:
+    """What is passed over, in one line: per reason the number and the first example; empty if there is nothing."""
+    listed = "; ".join(f"{each['count']} {reason}, first {each['first']}" for reason, each in passed_over.items())
+    return f"{introduction}{listed}" if listed else ""
+
+
+def as_text(path: Path) -> str:
     """A relative path as text that any table can hold: bytes that are not UTF-8 are written as ``\\xe9``."""
     return os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")

@@ -14,6 +14,7 @@ from scipy.sparse.csgraph import connected_components
 from triplet_distillation.faces.detectors import Detection
 from triplet_distillation.faces.sources import Downloads, Source, SourceImage, link_or_copy, verified_digest
 from triplet_distillation.logs import progress
+from triplet_distillation.tabular import read_users_lines
 
 PREFIXES = {"IJB-B": "ijbb", "IJB-C": "ijbc"}
 IMAGES = "loose_crop"
@@ -184,6 +185,8 @@ def read_columns(path: Path, columns: dict[str, type]) -> pd.DataFrame:
             na_filter=False,
         )
     except (ValueError, OverflowError) as error:
+        if isinstance(error, UnicodeDecodeError):
+            read_users_lines(path)  # raises an error that names the line
         raise ValueError(_first_invalid_line(path, columns) or f"{path}: {error}; download the file again") from error
     if table.empty:
         raise ValueError(f"{path} is empty: download it again")
@@ -196,7 +199,7 @@ def read_columns(path: Path, columns: dict[str, type]) -> pd.DataFrame:
 
 def _first_invalid_line(path: Path, columns: dict[str, type]) -> str:
     """What is wrong with the first invalid line of a file; empty if all are valid."""
-    with path.open(encoding="utf-8", errors="replace") as lines:
+    with path.open(encoding="utf-8-sig", errors="replace") as lines:
         for number, line in enumerate(lines, start=1):
             if line.strip() and not _is_valid(line.split(), columns):
                 expected = f"{len(columns)} columns ({' '.join(columns)})"
@@ -221,7 +224,7 @@ def _reject(path: Path, is_invalid: pd.Series, problem: str) -> None:
 
 def _describe_line(path: Path, row: int) -> str:
     """The file, number and text of the line from which ``row`` (from 0) was read; empty lines are not rows."""
-    with path.open(encoding="utf-8") as lines:
+    with path.open(encoding="utf-8-sig") as lines:
         rows = ((number, line.strip()) for number, line in enumerate(lines, start=1) if line.strip())
         number, text = next(itertools.islice(rows, row, None))
     return f"{path}, line {number}, {text!r}"

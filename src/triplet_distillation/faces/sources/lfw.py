@@ -1,5 +1,6 @@
 """Labeled Faces in the Wild (Huang et al. 2007): 13,233 images of 5,749 people, with the pairs of View 2."""
 
+import itertools
 from pathlib import Path
 
 import pandas as pd
@@ -7,6 +8,7 @@ import pandas as pd
 from triplet_distillation.faces.archive import extract
 from triplet_distillation.faces.download import fetch
 from triplet_distillation.faces.sources import Downloads, Source, SourceImage, verified_digest
+from triplet_distillation.tabular import read_users_lines
 
 FIGSHARE = "https://ndownloader.figshare.com/files"
 ARCHIVES = {
@@ -90,29 +92,36 @@ class LFWSource(Source):
         if path.suffix != ".txt":
             return super().read_pairs(path, folder)
         top = next(path for path in sorted((folder / "extracted").iterdir()) if path.is_dir()).name
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_users_lines(path)
         pairs_of_fold = _pairs_of_fold(path, lines)
         rows = []
-        for number, line in enumerate(lines[1:], start=2):
+        for place, (number, line) in enumerate(itertools.islice(lines.items(), 1, None)):
             words = line.split()
-            if len(words) not in (3, 4) or not all(word.isdigit() for word in (words[1], words[-1])):
-                raise ValueError(f"{path}, line {number}: {line!r} is not a valid pair")
+            if len(words) not in (3, 4) or not all(word.isdecimal() for word in (words[1], words[-1])):
+                raise ValueError(
+                    f"{path}, line {number}: {line!r} is not a valid pair: expected a name and two numbers of images, "
+                    "as in 'Anna_B 1 2', or twice a name and a number, as in 'Anna_B 1 Eve 1'"
+                )
             same = len(words) == 3
             first, second = ((words[0], words[1]), (words[0], words[2])) if same else (words[:2], words[2:])
             a, b = (f"extracted/{top}/{name}/{name}_{int(index):04d}.jpg" for name, index in (first, second))
-            rows.append((a, b, same, 1 + (number - 2) // pairs_of_fold))
-        return pd.DataFrame(rows, columns=["a", "b", "same", "fold"])
+            rows.append((a, b, same, 1 + place // pairs_of_fold))
+        return pd.DataFrame(rows, columns=["a", "b", "same", "fold"], index=list(lines)[1:])
 
 
-def _pairs_of_fold(path: Path, lines: list[str]) -> int:
+def _pairs_of_fold(path: Path, lines: dict[int, str]) -> int:
     """Number of pairs in a fold, from the first line: of folds, and of pairs of each kind in one."""
-    numbers = lines[0].split() if lines else []
-    if len(numbers) != 2 or not all(number.isdigit() for number in numbers):
-        raise ValueError(f"{path}, line 1: expected two numbers, of folds and of pairs, as in '10 300'")
-    folds, each = map(int, numbers)
+    number, line = next(iter(lines.items()), (1, ""))
+    words = line.split()
+    if len(words) != 2 or not all(word.isdecimal() and int(word) for word in words):
+        raise ValueError(
+            f"{path}, line {number}: expected two numbers, of folds and of pairs of each kind in one, as in '10 300', "
+            f"but it is {line!r}"
+        )
+    folds, each = map(int, words)
     if len(lines) - 1 != 2 * folds * each:
         raise ValueError(
-            f"{path} has {len(lines) - 1} pairs, but line 1 says {folds} folds with {each} genuine and {each} impostor "
-            "pairs each"
+            f"{path} has {len(lines) - 1} pairs, but line {number} says {folds} folds with {each} genuine and {each} "
+            f"impostor pairs each, which are {2 * folds * each}: correct line {number}, or complete the file"
         )
     return 2 * each

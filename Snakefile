@@ -33,9 +33,15 @@ include: "workflow/rules/report.smk"
 include: "workflow/rules/export.smk"
 include: "workflow/rules/reproduce.smk"
 include: "workflow/rules/packs.smk"
+include: "workflow/rules/check.smk"
 
 
-# Targets, named by what they collect; all other rules, and reproduce, are named by a verb.
+onstart:
+    if line := older_results():
+        print(line, file=sys.stderr)
+
+
+# Targets, named by what they collect; all other rules, and check and reproduce, are named by a verb.
 rule all:
     default_target: True
     input:

@@ -52,4 +52,4 @@ def test_readme_has_exactly_two_setup_commands():
 
 def test_workflow_scripts_are_thin():
     for path in (ROOT / "workflow/scripts").glob("*.py"):
-        assert len(path.read_text().splitlines()) < 25, f"{path.name} is not a thin script"
+        assert len(path.read_text().splitlines()) < 35, f"{path.name} is not a thin script"

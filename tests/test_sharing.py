@@ -10,6 +10,7 @@ import pytest
 
 from triplet_distillation import sharing
 from triplet_distillation.files import read_json
+from triplet_distillation.provenance import file_digest
 from triplet_distillation.sharing import identity, make_once
 
 
@@ -85,7 +86,7 @@ def test_other_settings_or_libraries_make_it_again(studies, change, monkeypatch)
     assert second.contents() == ["by second"] * 2
 
 
-@pytest.mark.parametrize("damage", ["failed", "emptied", "file gone", "truncated"])
+@pytest.mark.parametrize("damage", ["failed", "emptied", "file gone", "truncated", "edited"])
 def test_incomplete_results_are_made_again(studies, damage, tmp_path):
     first, second = studies
     if damage == "failed":
@@ -98,8 +99,12 @@ def test_incomplete_results_are_made_again(studies, damage, tmp_path):
             shutil.rmtree(tmp_path / "shared")
         elif damage == "file gone":
             (entry / "table.csv").unlink()
-        else:
+        elif damage == "truncated":
             (entry / "store.bin").write_text("b")
+        else:  # through the link, after a while
+            Path(first.outputs["store"]).write_text("BY FIRST")
+            os.utime(entry / "store.bin", (0, 10))
+            assert identity(first.outputs["store"]) == file_digest(first.outputs["store"])
     second.run()
     assert second.made == 1
     assert second.contents() == ["by second"] * 2

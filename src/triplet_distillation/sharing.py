@@ -39,7 +39,7 @@ def make_once(
     entry = Path(folder) / digest(decided)[:32]
     kept = {name: entry / f"{name}{Path(path).suffix}" for name, path in outputs.items()}
     with locked(entry / "lock"):
-        if _is_complete(entry, kept):
+        if all(_is_unchanged(path) for path in kept.values()):
             made = read_json(entry / RECORD)["made"]
             where = Path(next(iter(outputs.values()))).parent
             summary(f"{where}: {', '.join(outputs)} linked from {entry}, made in the same way ({made})")
@@ -51,7 +51,7 @@ def make_once(
             record = {
                 "made": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
                 "seconds": round(time.monotonic() - started, 3),
-                "files": {path.name: path.stat().st_size for path in kept.values()},
+                "files": {path.name: _stamp(path) for path in kept.values()},
                 "decided_by": decided,
             }
             write_json(entry / RECORD, record)
@@ -59,12 +59,15 @@ def make_once(
             _link(Path(path), kept[name])
 
 
-def _is_complete(entry: Path, kept: Mapping[str, Path]) -> bool:
-    """Whether a result was finished, and its files are still there."""
-    if not (entry / RECORD).is_file():
-        return False
-    sizes = read_json(entry / RECORD)["files"]
-    return all(path.is_file() and path.stat().st_size == sizes[path.name] for path in kept.values())
+def _stamp(path: Path) -> list[int]:
+    """Size and time (s) of a file: they show whether it was edited."""
+    return [path.stat().st_size, int(path.stat().st_mtime)]
+
+
+def _is_unchanged(path: Path) -> bool:
+    """Whether a file belongs to a shared result that was finished, and is as it was then."""
+    record = path.parent / RECORD
+    return record.is_file() and path.is_file() and read_json(record)["files"].get(path.name) == _stamp(path)
 
 
 def _link(path: Path, target: Path) -> None:
@@ -82,6 +85,4 @@ def _link(path: Path, target: Path) -> None:
 def identity(path: str | Path) -> str:
     """What is in a file: its place in a shared folder, which stands for its content, or else its SHA-256."""
     path = Path(path).resolve()
-    if (path.parent / RECORD).is_file():
-        return "/".join(path.parts[-3:])
-    return file_digest(path)
+    return "/".join(path.parts[-3:]) if _is_unchanged(path) else file_digest(path)

@@ -301,7 +301,7 @@ def test_table2_follows_the_weights_without_rebuilding_the_report(study):
 
 def test_other_studies_do_not_modify_this_one_and_the_same_seed_gives_identical_weights_in_any_environment(study):
     times = {path: path.stat().st_mtime_ns for path in study.results.rglob("*") if path.is_file()}
-    study.configure("other.yaml", study="small-again")
+    study.configure("other.yaml", study="small-again", share=False)
     target = "results/small-again/students/triplet_distillation/seed0/weights.safetensors"
     study.snakemake(target, "--cores", "1", config="other.yaml", variables=OTHER_ENVIRONMENT)
     study.configure("seed.yaml", study="small-seed", seeds=[1])
@@ -315,6 +315,52 @@ def test_other_studies_do_not_modify_this_one_and_the_same_seed_gives_identical_
     student = load_file(study.results / "student/seed0/weights.safetensors")
     other = load_file(study.results.parent / "small-seed/student/seed1/weights.safetensors")
     assert any((student[name] != other[name]).any() for name in student)
+
+
+def test_second_study_on_the_same_photographs_makes_nothing_twice_and_is_complete(study):
+    entries = {path: path.stat().st_mtime_ns for path in (study.root / "results/shared").rglob("*") if path.is_file()}
+    methods = SMALL["methods"] | {"renamed": {"loss": "triplet", "margin": 0.3}, "triplet_0.3": None}
+    study.configure("twin.yaml", study="twin", methods=methods)
+    text = study.snakemake(config="twin.yaml").text
+    twin = study.root / "results/twin"
+    kept = set(entries) | {path for path in (study.root / "results/shared").rglob("*") if path.name == "lock"}
+    assert set(path for path in (study.root / "results/shared").rglob("*") if path.is_file()) == kept
+    assert all(path.stat().st_mtime_ns == time for path, time in entries.items() if path.name != "lock")
+    assert not list(twin.rglob("checkpoint"))
+    for part in ("faces/orl", "teacher/seed0", "student/seed0", "students/renamed/seed0", "profile"):
+        assert f"results/twin/{part}" in re.findall(r"^(\S+): .*linked from results/shared/", text, re.MULTILINE)
+    for name in ("report.html", "tables/table1.csv", "export/model.onnx", "student/seed0/timing.json"):
+        assert (twin / name).stat().st_size > 0
+    tables = [pd.read_csv(folder / "tables/table2.csv").drop(columns="model") for folder in (study.results, twin)]
+    assert (
+        tables[0]
+        .sort_values("orl_unseen")
+        .reset_index(drop=True)
+        .equals(tables[1].sort_values("orl_unseen").reset_index(drop=True))
+    )
+    assert study.would_run(config="twin.yaml") == set() == study.would_run()
+
+
+def test_study_is_checked_before_anything_is_made(study):
+    assert "nothing was found that would stop this study" in study.snakemake("check").text
+    benchmarks = {"orl_unseen": {"held_out": {"identities": 39, "folds": 4}}}
+    study.configure("impossible.yaml", study="impossible", benchmarks=benchmarks, student={"network": "iresnet100"})
+    process = study.snakemake("check", config="impossible.yaml", check=False)
+    assert process.returncode != 0
+    assert "would stop this study" in process.text
+    assert {path.name for path in (study.root / "results/impossible").iterdir()} <= {"logs", "timings"}
+
+
+def test_upgrade_of_a_library_makes_nothing_again_and_is_named(study, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(
+        "import importlib.metadata as m\noriginal = m.version\n"
+        "m.version = lambda name: '99.0' if name == 'torch' else original(name)\n"
+    )
+    variables = {"PYTHONPATH": str(tmp_path)}
+    assert "Nothing to be done" in study.snakemake("-n", variables=variables).text
+    text = study.snakemake("--forcerun", "write_config", variables=variables).text
+    (line,) = (line for line in text.splitlines() if "(installed: torch 99.0)" in line)
+    assert line.endswith("--forcerun align train distill embed profile")
 
 
 def test_reproduction_names_the_first_difference(study):
@@ -363,7 +409,7 @@ def test_exported_student_compares_images_and_teaches_another_study(study):
 def test_killed_snakemake_resumes_to_identical_weights(study):
     weights = study.root / "results/killed/student/seed0/weights.safetensors"
     training = {"iterations": 60, "checkpoint_every": 5, "sampling": {"batch_size": 16}}
-    study.configure("killed.yaml", study="killed", student={"network": "tiny", "training": training})
+    study.configure("killed.yaml", study="killed", share=False, student={"network": "tiny", "training": training})
     target = "results/killed/student/seed0/weights.safetensors"
     study.snakemake(target, config="killed.yaml")
     uninterrupted = weights.read_bytes()
@@ -425,7 +471,8 @@ def test_weights_and_embeddings_have_metadata(study):
     from triplet_distillation.networks import weights
 
     metadata = weights.read_metadata(study.results / "students/triplet_0.3/seed0/weights.safetensors")
-    assert metadata["study"] == "small"
+    assert "study" not in metadata  # another study has the same weights
+    assert "torch" in metadata["libraries"]
     assert metadata["network"]["architecture"] == "mobilefacenet"
     assert len(metadata["digest"]) == 64
     sidecar = json.loads((study.results / "teacher/seed0/embeddings.json").read_text())

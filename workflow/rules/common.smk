@@ -12,7 +12,7 @@ ROOT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parents[
 sys.path.insert(0, str(ROOT / "src"))
 os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [str(ROOT / "src"), os.getenv("PYTHONPATH")])))
 
-from triplet_distillation import configuration, methods, portable, provenance, registry
+from triplet_distillation import configuration, methods, portable, provenance, registry, versions
 
 try:
     config = configuration.in_order_of(config, configuration.read_yaml(ROOT / "config.yaml"))
@@ -556,3 +556,55 @@ TRAINING_TIMINGS = {
     ),
     **{model: [f"<results>/{model}/seed{seed}/timing.json" for seed in SEEDS] for model in STUDENTS},
 }
+
+
+def training_to_check(settings, runs):
+    """A training, as the library's TrainingParts."""
+    method = {"loss": settings["loss"]}
+    return {
+        **{key: settings[key] for key in ("network", "loss", "loss_settings", "training")},
+        "independent": not methods.required_inputs(settings["loss_settings"] | method)
+        and not methods.is_control(settings["loss_settings"] | method),
+        "runs": runs,
+    }
+
+
+def parts_to_check():
+    """What `check` looks through; see the library's StudyParts."""
+    return {
+        "datasets": {dataset: source_settings(dataset) for dataset in study["datasets"]},
+        "downloads": study["downloads"],
+        "benchmarks": {
+            name: {
+                "dataset": benchmark_data(name),
+                "protocols": [
+                    protocol(name, number) for number in (ROUNDS if name in BENCHMARKS_ON_TRAINING_DATA else [0])
+                ],
+                "required": pairs_needed(name),
+            }
+            for name in BENCHMARKS
+        },
+        "training_data": study["training_data"]["dataset"],
+        "minimum_images": study["training_data"]["minimum_images"],
+        "held_out": HELD_OUT_FROM_TRAINING,
+        "trainings": {role: training_to_check(role_settings(role), len(first_stage_seeds(role))) for role in TRAINED}
+        | {f"methods.{name}": training_to_check(method_settings(name), len(SEEDS)) for name in ALL_METHODS},
+        "weights": {role: (study["networks"][network_of(role)], path) for role, path in PRETRAINED.items()},
+        "scores": SCORED_ELSEWHERE,
+        "execution": study["execution"],
+        "embedding_models": len(TEACHER_EMBEDDINGS),
+    }
+
+
+def older_results():
+    """One line about results that were made with other versions of the libraries than those installed; or nothing."""
+    trained = [f"{role}/seed{seed}" for role in TRAINED for seed in first_stage_seeds(role)]
+    distilled = [f"students/{name}/seed{seed}" for name in ALL_METHODS for seed in SEEDS]
+    results = {
+        "align": [f"<results>/faces/{dataset}/store.arrow" for dataset in study["datasets"]],
+        "train": [f"<results>/{model}/weights.safetensors" for model in trained],
+        "distill": [f"<results>/{model}/weights.safetensors" for model in distilled],
+        "embed": [str(Path(path).with_suffix(".json")) for path in TEACHER_EMBEDDINGS],
+        "profile": [f"<results>/profile/{network}.json" for network in study["profile"]["networks"]],
+    }
+    return versions.older_results({rule: list(map(PATHVARS.apply, paths)) for rule, paths in results.items()})

@@ -183,7 +183,7 @@ def copy_aligned_faces(faces: Iterable[EncodedFace], origin: dict, output: str |
 
     def rows() -> Iterator[store.StoreRow]:
         for content, identity, name in progress(faces, "store", "face"):
-            problem = _problem(content)
+            problem = face_problem(content)
             status = store.DETECTION_STATUS[store.ONE_FACE]
             outcomes.append((name, identity, "unreadable" if problem else status, problem))
             if not problem:
@@ -191,7 +191,7 @@ def copy_aligned_faces(faces: Iterable[EncodedFace], origin: dict, output: str |
                 unknown = np.full(10, np.nan, np.float32)
                 yield store.StoreRow(content, label, identity, name, unknown, float("nan"), store.ONE_FACE)
         if outcomes and not labels:
-            listed = _count_reasons([reason for *_, reason in outcomes])
+            listed = count_reasons([reason for *_, reason in outcomes])
             raise ValueError(
                 f"{origin.get('origin', 'the source')}: none of its {len(outcomes)} faces can be stored: {listed}. "
                 f"They must be aligned to ArcFace's template at {SIZE}×{SIZE}: export them as photographs, one folder "
@@ -203,7 +203,7 @@ def copy_aligned_faces(faces: Iterable[EncodedFace], origin: dict, output: str |
     return pd.DataFrame(outcomes, columns=OUTCOME_COLUMNS)
 
 
-def _problem(content: bytes) -> str:
+def face_problem(content: bytes) -> str:
     """Why encoded bytes are not an aligned face; empty if they are one."""
     pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB) if content else None
     if pixels is None:
@@ -257,13 +257,13 @@ def merge_shards(shards: list[str], shard_outcomes: list[str], output: str, outc
     """
     table = pd.concat([read_table(path, text=tuple(OUTCOME_COLUMNS)) for path in shard_outcomes], ignore_index=True)
     if len(table) and (table.outcome == "unreadable").all():
-        raise ValueError(f"none of the {len(table)} images could be read: {_count_reasons(table.reason.tolist())}")
+        raise ValueError(f"none of the {len(table)} images could be read: {count_reasons(table.reason.tolist())}")
     store.merge(shards, output)
     write_table(outcomes, table)
     summary(count_outcomes(table))
 
 
-def _count_reasons(reasons: list[str]) -> str:
+def count_reasons(reasons: list[str]) -> str:
     """The most frequent reasons why images are not stored, with their numbers."""
     counts = pd.Series(reasons).value_counts()
     listed = "; ".join(f"{number} × {reason}" for reason, number in counts[:SHOWN].items())

@@ -73,8 +73,19 @@ def write_pairs(
         output: paths.
 
     Raises:
-        ValueError: the pairs cannot be made, or there are too few.
+        ValueError: the pairs cannot be made, or not be scored.
     """
+    table, templates = make_pairs(dataset, source, protocol, required)
+    write_table(output.pairs, table)
+    write_table(output.templates, templates)
+    number = len(np.union1d(table.identity_a, table.identity_b))
+    summary(f"{len(table)} pairs of {number} people in {table.fold.nunique()} folds")
+
+
+def make_pairs(
+    dataset: DatasetFiles, source: dict[str, Any], protocol: Protocol, required: RequiredPairs
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The tables of pairs and of templates that :func:`write_pairs` writes."""
     store, opened, images = FaceStore(dataset.store), open_source(source), Path(dataset.images)
     if (name := protocol.published.get("protocol")) in opened.template_protocols:
         table, templates = _template_pairs(store, opened, images, name)
@@ -82,10 +93,7 @@ def write_pairs(
         table, templates = _face_pairs(store, opened, images, protocol), NO_TEMPLATES
     if problem := _problem(table, required):
         raise ValueError(f"{protocol.pairs['file']}: {problem}" if protocol.pairs else problem)
-    write_table(output.pairs, table)
-    write_table(output.templates, templates)
-    number = len(np.union1d(table.identity_a, table.identity_b))
-    summary(f"{len(table)} pairs of {number} people in {table.fold.nunique()} folds")
+    return table, templates
 
 
 def _problem(table: pd.DataFrame, required: RequiredPairs) -> str:
@@ -195,9 +203,9 @@ def _template_pairs(store: FaceStore, source: Source, images: Path, protocol: st
     return table[["a", "b", "same", "fold", "identity_a", "identity_b"]], templates
 
 
-def _tested_identities(store: FaceStore, images: Path, source: dict[str, Any], protocol: Protocol) -> set[str]:
+def tested_identities(dataset: DatasetFiles, source: dict[str, Any], protocol: Protocol) -> set[str]:
     """Names of the people in a benchmark's pairs."""
-    opened = open_source(source)
+    store, opened, images = FaceStore(dataset.store), open_source(source), Path(dataset.images)
     if (name := protocol.published.get("protocol")) in opened.template_protocols:
         rows = pairs.rows_of(opened.templates(images, name).face.drop_duplicates(), store.column("source"))
     else:
@@ -210,9 +218,8 @@ def write_test_faces(dataset: DatasetFiles, source: dict[str, Any], protocol: Pr
 
     They do not depend on which pairs these people are in.
     """
-    store = FaceStore(dataset.store)
-    tested = _tested_identities(store, Path(dataset.images), source, protocol)
-    rows = np.flatnonzero(np.isin(store.column("identity").astype(str), list(tested)))
+    tested = tested_identities(dataset, source, protocol)
+    rows = np.flatnonzero(np.isin(FaceStore(dataset.store).column("identity").astype(str), list(tested)))
     write_table(output, pd.DataFrame({"row": rows}))
     summary(f"{len(rows)} faces of {len(tested)} people who are tested")
 
@@ -260,4 +267,4 @@ def digest_of_tested(dataset: DatasetFiles, source: dict[str, Any], protocol: Pr
     """
     if not Path(dataset.store).is_file():
         raise FileNotFoundError(errno.ENOENT, "there is no face store yet", dataset.store)
-    return digest(sorted(_tested_identities(FaceStore(dataset.store), Path(dataset.images), source, protocol)))
+    return digest(sorted(tested_identities(dataset, source, protocol)))

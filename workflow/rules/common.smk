@@ -20,6 +20,15 @@ try:
 except configuration.ConfigurationError as error:
     raise WorkflowError(str(error))
 
+# Where `<results>` is: the Snakefile says so after this file, unless a module that imports it does.
+PATHVARS = workflow.pathvars
+if workflow.is_main_process:
+    elsewhere = PATHVARS.get("results")
+    try:
+        configuration.check_files(study, Path(elsewhere if elsewhere != "results" else f"results/{study['study']}"))
+    except configuration.ConfigurationError as error:
+        raise WorkflowError(str(error))
+
 if study["execution"]["portable"]:
     try:
         portable.check_machine()
@@ -29,8 +38,6 @@ if study["execution"]["portable"]:
 else:
     portable.replace_environment(portable.native_environment(os.environ))
 
-# Where `<results>` is: the Snakefile says so after this file.
-PATHVARS = workflow.pathvars
 SEEDS = study["seeds"]
 METHODS = list(study["methods"])
 STUDENTS = [f"students/{method}" for method in METHODS]

@@ -28,9 +28,11 @@ def hold_out(identities: np.ndarray, number: int, seed: int, turn: Round = Round
     names = np.unique(identities)
     needed = number * turn.count
     if not 2 <= number < len(names) or needed > len(names):
+        most = min(len(names) - 2, len(names) // turn.count)
         raise ValueError(
             f"held_out.identities is {number}, but the data set has {len(names)} identities: in {turn.count} "
-            f"round{'s' * (turn.count > 1)}, 2 … {min(len(names) - 1, len(names) // turn.count)} can be held out"
+            f"round{'s' * (turn.count > 1)}, {f'4 … {most}' if most >= 4 else 'none'} can be held out (two or more "
+            "for each fold, and two must remain to train on)"
         )
     drawn = np.random.default_rng(seed).choice(names, needed, replace=False)
     return sorted(drawn[turn.index * number : (turn.index + 1) * number])

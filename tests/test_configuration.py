@@ -475,6 +475,32 @@ def test_every_study_of_the_workflow_is_valid_and_its_methods_start_where_they_s
         assert abs(spent - budget) < 24, name
 
 
+def test_student_of_the_papers_setting_has_one_weight_decay():
+    """That of its network, in both stages; the paper does not state any."""
+    overlay = yaml.safe_load((ROOT / "config/paper.yaml").read_text(encoding="utf-8"))
+    student, second = overlay["student"]["training"], overlay["second_stage"]["training"]
+    assert second["weight_decay"] == student["weight_decay"] == 4e-5
+
+
+@pytest.mark.parametrize(
+    ("execution", "expected"),
+    [
+        ({"device": "cuda:0", "processes": 2}, "execution.device: cuda:0 is one GPU, but a training has 2 processes"),
+        ({"device": "cuda:1", "nodes": 2}, "execution.device: cuda:1 is one GPU, but a training has 2 processes"),
+        ({"device": "gpu"}, "execution.device: 'gpu' is not allowed. PyTorch device, cpu, cuda or"),
+        ({"device": "cuda:x"}, "execution.device: 'cuda:x' is not allowed."),
+        ({"device": "CPU"}, "execution.device: 'CPU' is not allowed."),
+    ],
+)
+def test_device_that_a_training_cannot_use_is_refused(execution, expected):
+    assert expected in message_of({"execution": {"portable": False, **execution}})
+
+
+@pytest.mark.parametrize("execution", [{"device": "cuda", "processes": 2}, {"device": "cuda:1"}, {"processes": 2}])
+def test_device_of_one_process_or_of_each(execution):
+    configuration.resolve(modified_config("execution", {"portable": False, **execution}), SCHEMA)
+
+
 def test_control_as_reference_is_compared_with_its_distillation_once():
     study = configuration.resolve(DEFAULT | {"reference": "triplet_matched"}, SCHEMA)
     found = methods.claims(study)

@@ -189,6 +189,8 @@ def _explain(error) -> str:
         return f"{key}: {', '.join(missing)} is missing. {error.schema.get('description', '')}".rstrip()
     if error.validator == "minProperties":
         return f"{key}: it has no entries. {error.schema.get('description', '')}".rstrip()
+    if error.validator == "pattern":
+        return f"{key}: {instance!r} is not allowed. {error.schema.get('description', '')}".rstrip()
     if error.validator == "oneOf":
         return f"{key}: set exactly one of {', '.join(each['required'][0] for each in error.validator_value)}"
     return f"{key}: {error.message} ({error.schema.get('description', 'see config/README.md')})"
@@ -277,7 +279,7 @@ def _check_names(config: dict, schema: dict) -> list[str]:
     problems += _check_rounds(config)
     for index, name in enumerate(config["profile"]["networks"]):
         problems += _check_reference(f"profile.networks.{index}", name, config["networks"])
-    problems += _check_portable(config["execution"])
+    problems += _check_portable(config["execution"]) + _check_device(config["execution"])
     return list(dict.fromkeys(problems))
 
 
@@ -566,6 +568,17 @@ def _check_rounds(config: dict) -> list[str]:
     if rounds > 1 and all(benchmark["dataset"] != trained_on for benchmark in config["benchmarks"].values()):
         problems.append(f"rounds: no benchmark is on the training data {trained_on!r}, so nobody takes turns: use 1")
     return problems
+
+
+def _check_device(execution: dict) -> list[str]:
+    """Several processes do not share one GPU."""
+    device, processes = execution["device"], ExecutionSettings(**execution).world_size
+    if processes == 1 or not device.startswith("cuda:"):
+        return []
+    return [
+        f"execution.device: {device} is one GPU, but a training has {processes} processes (execution.processes × "
+        "execution.nodes): set it to cuda, and each takes a GPU of its own"
+    ]
 
 
 def _check_portable(execution: dict) -> list[str]:

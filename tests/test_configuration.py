@@ -12,7 +12,7 @@ from triplet_distillation.losses.triplets import MINERS
 
 ROOT = Path(__file__).parents[1]
 SCHEMA = configuration.read_yaml(ROOT / "workflow/schemas/config.schema.yaml")
-DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text())
+DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
 
 
 def modified_config(path, value):
@@ -136,7 +136,7 @@ def test_null_removes_an_entry_and_it_stays_removed_in_a_rerun():
 
 
 def test_every_key_has_a_description_and_is_documented():
-    documented = (ROOT / "config/README.md").read_text()
+    documented = (ROOT / "config/README.md").read_text(encoding="utf-8")
 
     def visit(schema, path):
         for name, entry in schema.get("properties", {}).items():
@@ -451,7 +451,7 @@ def test_entries_of_an_overlay_follow_those_of_the_default():
 
 
 def test_every_study_of_the_workflow_is_valid_and_its_methods_start_where_they_say():
-    overlay = yaml.safe_load((ROOT / "config/methods.yaml").read_text())
+    overlay = yaml.safe_load((ROOT / "config/methods.yaml").read_text(encoding="utf-8"))
 
     def merge(base, changes):
         nested = {

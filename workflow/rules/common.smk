@@ -10,7 +10,8 @@ ROOT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parents[
 
 # This process, jobs and `module:` import the library from here, whether or not it is installed.
 sys.path.insert(0, str(ROOT / "src"))
-os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [str(ROOT / "src"), os.getenv("PYTHONPATH")])))
+# In jobs, names of files and what is in them are UTF-8, whatever the locale.
+os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [str(ROOT / "src"), os.getenv("PYTHONPATH")])), PYTHONUTF8="1")
 
 from triplet_distillation import configuration, methods, portable, provenance, registry
 

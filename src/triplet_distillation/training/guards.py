@@ -166,7 +166,7 @@ def free_memory(device: torch.device) -> int:
 def _cgroups() -> list[Path]:
     """This process's cgroup and its parents; empty without cgroup v2."""
     try:
-        lines = Path("/proc/self/cgroup").read_text().splitlines()
+        lines = Path("/proc/self/cgroup").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     except OSError:
         return []
     current = next((line.removeprefix("0::/") for line in lines if line.startswith("0::/")), None)
@@ -178,7 +178,8 @@ def _free_below_limits(groups: list[Path]) -> list[int]:
     left = []
     for group in groups:
         with contextlib.suppress(OSError, ValueError):  # no such file, or "max": no limit
-            left.append(int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
+            limit, used = ((group / name).read_text(encoding="ascii") for name in ("memory.max", "memory.current"))
+            left.append(int(limit) - int(used))
     return left
 
 

@@ -57,7 +57,7 @@ class CFPSource(Source):
         rows = []
         for split in sorted((folder / "Protocol/Split" / protocol).iterdir()):
             for name, same in (("same.txt", True), ("diff.txt", False)):
-                for line in (split / name).read_text().split():
+                for line in (split / name).read_text(encoding="utf-8").split():
                     i, j = line.split(",")
                     if i not in first or j not in second:
                         raise ValueError(f"{split / name}: {line!r} refers to an image that is not in Pair_list")
@@ -66,6 +66,6 @@ class CFPSource(Source):
 
     def _listed(self, folder: Path, kind: str) -> dict[str, str]:
         """Number to path, from the list of frontal (F) or profile (P) images."""
-        lines = (folder / f"Protocol/Pair_list_{kind}.txt").read_text().splitlines()
+        lines = (folder / f"Protocol/Pair_list_{kind}.txt").read_text(encoding="utf-8").splitlines()
         pairs = (line.split(maxsplit=1) for line in lines if line.strip())
         return {number: path.strip().removeprefix("../") for number, path in pairs}

@@ -74,7 +74,9 @@ class CrossLFWSource(Source):
             ValueError: a line has the wrong format, or the two lines of a pair do not match.
         """
         lines = [
-            line.split() for line in (folder / f"pairs_{self.variant}.txt").read_text().splitlines() if line.strip()
+            line.split()
+            for line in (folder / f"pairs_{self.variant}.txt").read_text(encoding="utf-8").splitlines()
+            if line.strip()
         ]
         rows = []
         for number in range(0, len(lines), 2):

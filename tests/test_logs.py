@@ -82,8 +82,8 @@ from triplet_distillation.faces.sources.cfp import CFPSource
 from triplet_distillation.faces.sources.cross_lfw import CrossLFWSource
 
 folder = Path(sys.argv[1])
-names = [*CrossLFWSource(path=".", variant="CPLFW").pairs(folder, "published").a, *CFPSource(path=".").pairs(folder, "FF").a]
-print(ascii(names))
+cross, cfp = CrossLFWSource(path=".", variant="CPLFW"), CFPSource(path=".")
+print(ascii([*cross.pairs(folder, "published").a, *cfp.pairs(folder, "FF").a]))
 """
 
 

@@ -530,7 +530,7 @@ def test_values_are_checked_against_every_kind_of_annotation(annotation, fits, m
     [
         ({"student/training/iteration": 3, "student/training/momentun": 1}, "Allowed: augmentation", 1),
         ({"networks/slim/depht": 3, "networks/slim/widht": 3}, "Allowed: architecture", 1),
-        ({"teacher": None, "student": None}, "student, teacher is missing", 1),
+        ({"teacher": None, "student": None}, "student, teacher are missing", 1),
         ({"methods/new": {"loss": "triplet", "marign": 1, "minning": "all"}}, "Allowed: distance", 1),
     ],
 )
@@ -556,7 +556,8 @@ def test_missing_keys_of_a_partial_configuration_are_one_line():
     with pytest.raises(configuration.ConfigurationError) as error:
         configuration.resolve({"study": "mine"}, SCHEMA)
     assert str(error.value).count("\n") == 1
-    assert "benchmarks, datasets, methods, networks, student, teacher, training_data is missing" in str(error.value)
+    assert "benchmarks, datasets, methods, networks, student, teacher, training_data are missing" in str(error.value)
+    assert "also that of a module" in str(error.value)
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,7 @@ def _why_removed(problem: str, removed: list[tuple[str, ...]]) -> str:
     keys = []
     for *parents, name in removed:
         incomplete = problem.startswith(f"{_key(*parents)}: ") and (
-            "it has no entries." in problem or (" is missing." in problem and name in problem)
+            "it has no entries." in problem or (" missing." in problem and name in problem)
         )
         if incomplete or f"{name!r} is not defined" in problem:
             keys.append(_key(*parents, name))
@@ -186,7 +186,9 @@ def _explain(error) -> str:
         return f"{key}: expected {expected}, got {_described(instance)}.{_cause(instance, expected)}"
     if error.validator == "required":
         missing = sorted(set(error.validator_value) - instance.keys())
-        return f"{key}: {', '.join(missing)} is missing. {error.schema.get('description', '')}".rstrip()
+        whole = "A study, also that of a module, has all of them: start from config.yaml."
+        hint = error.schema.get("description", "") if error.absolute_path else whole
+        return f"{key}: {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing. {hint}".rstrip()
     if error.validator == "minProperties":
         return f"{key}: it has no entries. {error.schema.get('description', '')}".rstrip()
     if error.validator == "pattern":

@@ -37,8 +37,14 @@ include: "workflow/rules/check.smk"
 
 
 onstart:
+    os.environ[logs.SHOWN_AT_END] = "1"
+    check_local_files()
     if line := older_results():
         print(line, file=sys.stderr)
+
+
+onerror:
+    show_causes_at_exit()
 
 
 # Targets, named by what they collect; all other rules, and check and reproduce, are named by a verb.

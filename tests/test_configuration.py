@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from triplet_distillation import annotations, configuration, methods, registry
+from triplet_distillation import annotations, configuration, local_files, methods, registry
 from triplet_distillation.losses.distances import DISTANCES
 from triplet_distillation.losses.triplets import MINERS
 
 ROOT = Path(__file__).parents[1]
 SCHEMA = configuration.read_yaml(ROOT / "workflow/schemas/config.schema.yaml")
-DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text())
+DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
 
 
 def modified_config(path, value):
@@ -136,7 +136,7 @@ def test_null_removes_an_entry_and_it_stays_removed_in_a_rerun():
 
 
 def test_every_key_has_a_description_and_is_documented():
-    documented = (ROOT / "config/README.md").read_text()
+    documented = (ROOT / "config/README.md").read_text(encoding="utf-8")
 
     def visit(schema, path):
         for name, entry in schema.get("properties", {}).items():
@@ -451,7 +451,7 @@ def test_entries_of_an_overlay_follow_those_of_the_default():
 
 
 def test_every_study_of_the_workflow_is_valid_and_its_methods_start_where_they_say():
-    overlay = yaml.safe_load((ROOT / "config/methods.yaml").read_text())
+    overlay = yaml.safe_load((ROOT / "config/methods.yaml").read_text(encoding="utf-8"))
 
     def merge(base, changes):
         nested = {
@@ -473,6 +473,32 @@ def test_every_study_of_the_workflow_is_valid_and_its_methods_start_where_they_s
     for name, method in study["methods"].items():
         spent = images[name] + (methods.initial_of(method) == "student") * 960
         assert abs(spent - budget) < 24, name
+
+
+def test_student_of_the_papers_setting_has_one_weight_decay():
+    """That of its network, in both stages; the paper does not state any."""
+    overlay = yaml.safe_load((ROOT / "config/paper.yaml").read_text(encoding="utf-8"))
+    student, second = overlay["student"]["training"], overlay["second_stage"]["training"]
+    assert second["weight_decay"] == student["weight_decay"] == 4e-5
+
+
+@pytest.mark.parametrize(
+    ("execution", "expected"),
+    [
+        ({"device": "cuda:0", "processes": 2}, "execution.device: cuda:0 is one GPU, but a training has 2 processes"),
+        ({"device": "cuda:1", "nodes": 2}, "execution.device: cuda:1 is one GPU, but a training has 2 processes"),
+        ({"device": "gpu"}, "execution.device: 'gpu' is not allowed. PyTorch device, cpu, cuda or"),
+        ({"device": "cuda:x"}, "execution.device: 'cuda:x' is not allowed."),
+        ({"device": "CPU"}, "execution.device: 'CPU' is not allowed."),
+    ],
+)
+def test_device_that_a_training_cannot_use_is_refused(execution, expected):
+    assert expected in message_of({"execution": {"portable": False, **execution}})
+
+
+@pytest.mark.parametrize("execution", [{"device": "cuda", "processes": 2}, {"device": "cuda:1"}, {"processes": 2}])
+def test_device_of_one_process_or_of_each(execution):
+    configuration.resolve(modified_config("execution", {"portable": False, **execution}), SCHEMA)
 
 
 def test_control_as_reference_is_compared_with_its_distillation_once():
@@ -497,3 +523,155 @@ def test_control_as_reference_is_compared_with_its_distillation_once():
 def test_values_are_checked_against_every_kind_of_annotation(annotation, fits, misfits):
     assert all(annotations.fits(value, annotation) for value in fits)
     assert not any(annotations.fits(value, annotation) for value in misfits)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected", "times"),
+    [
+        ({"student/training/iteration": 3, "student/training/momentun": 1}, "Allowed: augmentation", 1),
+        ({"networks/slim/depht": 3, "networks/slim/widht": 3}, "Allowed: architecture", 1),
+        ({"teacher": None, "student": None}, "student, teacher are missing", 1),
+        ({"methods/new": {"loss": "triplet", "marign": 1, "minning": "all"}}, "Allowed: distance", 1),
+    ],
+)
+def test_problems_of_one_mapping_are_listed_together(changes, expected, times):
+    assert message_of(changes).count(expected) == times
+
+
+def message_of(changes: dict) -> str:
+    config = copy.deepcopy(DEFAULT)
+    for path, value in changes.items():
+        *parents, last = path.split("/")
+        entry = config
+        for parent in parents:
+            entry = entry.setdefault(parent, {})
+        entry[last] = value
+    with pytest.raises(configuration.ConfigurationError) as error:
+        configuration.resolve(config, SCHEMA)
+    return str(error.value)
+
+
+def test_missing_keys_of_a_partial_configuration_are_one_line():
+    """As of a module that is given only the keys that it changes."""
+    with pytest.raises(configuration.ConfigurationError) as error:
+        configuration.resolve({"study": "mine"}, SCHEMA)
+    assert str(error.value).count("\n") == 1
+    assert "benchmarks, datasets, methods, networks, student, teacher, training_data are missing" in str(error.value)
+    assert "also that of a module" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        ("share", "false", "write false without quotes; --config turns it into text (use --configfile)"),
+        ("share", "null", "write null without quotes"),
+        ("share", 1, "Write true or false."),
+        ("seeds", 3, "A list of one value is written [3]."),
+        ("seeds", "[1, 2]", "write [1, 2] without quotes"),
+        ("seeds", ["1"], "use --configfile"),
+        ("title", 7, "Put it in quotes."),
+        ("study", False, "Put it in quotes."),
+        ("seeds", [None], "seeds.0: expected a whole number, got null."),
+        ("execution.threads", 2, "Nested keys belong into a file (--configfile)."),
+        ("networks/iresnet18_quarter/dropout", "true", "write true without quotes"),
+        ("datasets/orl", {"source": "folder", "path": 3}, "datasets.orl.path: expected str, got 3 (int). Put it"),
+        ("datasets/orl", {"source": "folder", "path": "x", "real_names": 1}, "Write true or false."),
+        ("study", None, "study is null, which removes it from the default study"),
+        ("teacher/network", None, "teacher.network is null, which removes it from the default study"),
+        ("datasets/orl", None, "datasets.orl is null, which removes it from the default study"),
+        ("networks/slim", None, "networks.slim is null, which removes it from the default study"),
+        ("benchmarks/orl_unseen/held_out/identities", 6, "too few for 4 folds, which need two each: set identities to"),
+        ("benchmarks/orl_unseen/held_out/folds", 9, "set identities to 18 or more, or folds to 8 or less"),
+    ],
+)
+def test_usual_cause_of_a_wrong_value_is_told(path, value, expected):
+    assert expected in message_of({path: value})
+
+
+def with_local_files(folder: Path) -> dict:
+    """A study of the user's own files, none of which is there."""
+    config = copy.deepcopy(DEFAULT)
+    config["datasets"] |= {
+        "mine": {"source": "folder", "path": f"{folder}/photos"},
+        "pack": {"source": "insightface_training", "path": f"{folder}/pack"},
+        "lfw": {"source": "lfw", "archive": f"{folder}/lfw.tgz", "pairs": f"{folder}/pairs.txt"},
+    }
+    config["benchmarks"]["own"] = {"dataset": "mine", "pairs": {"file": f"{folder}/pairs.csv"}}
+    config["networks"]["sface"] = {"architecture": "onnx_teacher", "path": f"{folder}/sface.onnx"}
+    config["teacher"] |= {"network": "sface"}
+    config["student"]["weights"] = f"{folder}/student.pt"
+    config["models"] = {
+        "a": {"network": "slim", "weights": f"{folder}/a.pt"},
+        "b": {"scores": f"{folder}/b.csv"},
+    }
+    return configuration.resolve(config, SCHEMA)
+
+
+KEYS_OF_FILES = [
+    "datasets.mine.path", "datasets.pack.path", "datasets.lfw.archive", "datasets.lfw.pairs",
+    "benchmarks.own.pairs.file", "networks.sface.path", "student.weights", "models.a.weights", "models.b.scores",
+]  # fmt: skip
+
+
+def problems_with_files(study: dict, results: Path) -> list[str]:
+    with pytest.raises(configuration.ConfigurationError) as error:
+        local_files.check_files(study, results)
+    return str(error.value).splitlines()[1:]
+
+
+def test_every_missing_file_is_named_with_its_key(tmp_path):
+    problems = problems_with_files(with_local_files(tmp_path / "data"), tmp_path / "results/mine")
+    assert sorted(line.split(": ")[0].strip() for line in problems) == sorted(KEYS_OF_FILES)
+    assert all(f"does not exist: correct it (relative paths start at {Path.cwd()})" in line for line in problems)
+
+
+def test_file_of_the_wrong_kind_is_told_from_a_missing_one(tmp_path):
+    data, results = tmp_path / "data", tmp_path / "results/mine"
+    study = with_local_files(data)
+    for name in ("photos", "pack", "sface.onnx"):
+        (data / name).mkdir(parents=True)
+    (data / "photos/anna.jpg").touch()
+    problems = "\n".join(problems_with_files(study, results))
+    assert f"datasets.mine.path: '{data}/photos' has no subfolders: put everyone's images" in problems
+    assert f"datasets.pack.path: '{data}/pack' has no train.rec" in problems
+    assert f"networks.sface.path: '{data}/sface.onnx' is a folder: name a file" in problems
+    (data / "photos/anna").mkdir()
+    (data / "pack/train.rec").touch()
+    assert not any("datasets.mine" in line or "pack" in line for line in problems_with_files(study, results))
+
+
+def test_file_that_has_been_used_or_that_a_study_makes_need_not_be_there(tmp_path):
+    """The folder of photographs may be removed after they were acquired."""
+    results = tmp_path / "results/mine"
+    study = with_local_files(tmp_path / "results/other")
+    local_files.check_files(study, results)
+    study = with_local_files(tmp_path / "data")
+    for product in ("faces/mine/images.csv", "teacher/seed0/weights.safetensors", "split/round0/pairs/own.parquet"):
+        (results / product).parent.mkdir(parents=True)
+        (results / product).touch()
+    left = {line.split(": ")[0].strip() for line in problems_with_files(study, results)}
+    assert {*KEYS_OF_FILES} - left == {"datasets.mine.path", "networks.sface.path", "benchmarks.own.pairs.file"}
+
+
+@pytest.mark.parametrize(
+    ("datasets", "study", "refused"),
+    [
+        ({"orl": None, "mine": {"source": "folder", "path": "photos"}}, None, True),
+        ({"mine": {"source": "folder", "path": "photos"}}, None, True),
+        ({"mine": {"source": "folder", "path": "photos"}}, "mine", False),
+        ({"orl": {"alignment": {"batch_size": 16}}}, None, False),
+        ({}, None, False),
+    ],
+)
+def test_study_of_other_images_needs_a_name_of_its_own(datasets, study, refused):
+    """Otherwise it would replace the results of the default study."""
+    default = configuration.read_yaml(ROOT / "config.yaml")
+    config = copy.deepcopy(default)
+    for name, entry in datasets.items():
+        config["datasets"][name] = entry if entry is None else config["datasets"].get(name, {}) | entry
+    config["study"] = study or config["study"]
+    if refused:
+        with pytest.raises(configuration.ConfigurationError, match="study: 'orl' is the default study"):
+            configuration.check_name(config, default)
+    else:
+        configuration.check_name(config, default)

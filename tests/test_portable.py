@@ -33,7 +33,7 @@ def test_the_users_variables_for_kernels_and_threads_are_removed():
 )
 def test_machines_without_the_kernels_are_refused(machine, flags, reason, monkeypatch):
     monkeypatch.setattr("platform.machine", lambda: machine)
-    monkeypatch.setattr("pathlib.Path.read_text", lambda path: f"flags : fpu {flags}\n")
+    monkeypatch.setattr("pathlib.Path.read_text", lambda path, encoding: f"flags : fpu {flags}\n")
     with pytest.raises(PortabilityError, match=f"this one {reason}: set execution.portable to false"):
         portable.check_machine()
 

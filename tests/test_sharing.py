@@ -86,6 +86,16 @@ def test_other_settings_or_libraries_make_it_again(studies, change, monkeypatch)
     assert second.contents() == ["by second"] * 2
 
 
+def test_copied_or_touched_results_are_still_shared(studies, tmp_path):
+    first, second = studies
+    first.run()
+    for path in (tmp_path / "shared").rglob("*"):
+        os.utime(path, (0, 10))
+    assert identity(first.outputs["store"]).startswith("align/")
+    second.run()
+    assert (first.made, second.made) == (1, 0)
+
+
 @pytest.mark.parametrize("damage", ["failed", "emptied", "file gone", "truncated", "edited"])
 def test_incomplete_results_are_made_again(studies, damage, tmp_path):
     first, second = studies

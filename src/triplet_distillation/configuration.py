@@ -67,13 +67,36 @@ def resolve(config: dict, schema: dict) -> dict:
         ConfigurationError: something is wrong; the message lists every problem.
     """
     resolved = _plain(config)
-    _drop_nulls(resolved)
+    removed = _drop_nulls(resolved)
     _filling_validator(schema).validate(resolved)
     problems = [_explain(error) for error in sorted(Draft202012Validator(schema).iter_errors(resolved), key=_path)]
     problems = problems or _check_names(resolved, schema)
     if problems:
-        raise ConfigurationError("the configuration is invalid:\n  " + "\n  ".join(problems))
+        refuse(problem + _why_removed(problem, removed) for problem in problems)
     return resolved
+
+
+def check_name(config: dict, default: dict) -> None:
+    """A study of other images than the default one's has a name of its own, as it would replace its results.
+
+    Args:
+        config, default: as in the files.
+
+    Raises:
+        ConfigurationError: it has the same name.
+    """
+    images, default_images = (
+        {name: _images_of(entry) for name, entry in each["datasets"].items() if entry} for each in (config, default)
+    )
+    if config["study"] == default["study"] and images != default_images:
+        refuse(
+            [f"study: {config['study']!r} is the default study, but datasets are others: give this study another name"]
+        )
+
+
+def refuse(problems: Iterable[str]) -> None:
+    """Every problem in a line of its own, once."""
+    raise ConfigurationError("the configuration is invalid:\n  " + "\n  ".join(dict.fromkeys(problems)))
 
 
 def in_order_of(config: dict, base: dict) -> dict:
@@ -95,12 +118,28 @@ def _plain(config: dict) -> dict:
     return json.loads(json.dumps(config))
 
 
-def _drop_nulls(entry: dict) -> None:
-    for key in [key for key, value in entry.items() if value is None]:
+def _drop_nulls(entry: dict, *parents: str) -> list[tuple[str, ...]]:
+    """Remove what is null, in nested mappings, too; returns the keys that were."""
+    nulls = [key for key, value in entry.items() if value is None]
+    removed: list[tuple[str, ...]] = [(*parents, key) for key in nulls]
+    for key in nulls:
         del entry[key]
-    for value in entry.values():
+    for key, value in entry.items():
         if isinstance(value, dict):
-            _drop_nulls(value)
+            removed += _drop_nulls(value, *parents, key)
+    return removed
+
+
+def _why_removed(problem: str, removed: list[tuple[str, ...]]) -> str:
+    """That what a problem misses was removed."""
+    keys = []
+    for *parents, name in removed:
+        incomplete = problem.startswith(f"{_key(*parents)}: ") and (
+            "it has no entries." in problem or (" missing." in problem and name in problem)
+        )
+        if incomplete or f"{name!r} is not defined" in problem:
+            keys.append(_key(*parents, name))
+    return "".join(f" {key} is null, which removes it from the default study: leave that out." for key in keys)
 
 
 def _hint(key: str, name: str, known: Iterable[str]) -> str:
@@ -150,18 +189,28 @@ def _explain(error) -> str:
     if error.validator == "additionalProperties":
         known = error.schema["properties"]
         wrong = sorted(instance.keys() - known.keys())
-        return "; ".join(
-            f"{_key(*error.absolute_path, name)}: unknown key.{_hint(_key(*error.absolute_path), name, known)} "
-            f"Allowed: {', '.join(sorted(known))}"
+        hints = [
+            f"{_key(*error.absolute_path, name)}: unknown key.{_hint(_key(*error.absolute_path), name, known)}"
             for name in wrong
+        ]
+        nested = " Nested keys belong into a file (--configfile)." * any(
+            name.partition(".")[0] in known for name in wrong
         )
+        return f"{' '.join(hints)}{nested} Allowed: {', '.join(sorted(known))}"
     if error.validator == "enum":
         return f"{key}: {_not_one_of(instance, error.validator_value)}"
     if error.validator == "type":
-        return f"{key}: expected {_type_name(error.validator_value)}, got {_described(instance)}.{_cause(instance)}"
+        expected = _type_name(error.validator_value)
+        return f"{key}: expected {expected}, got {_described(instance)}.{_cause(instance, expected)}"
     if error.validator == "required":
         missing = sorted(set(error.validator_value) - instance.keys())
-        return f"{key}: {', '.join(missing)} is missing. {error.schema.get('description', '')}".rstrip()
+        everything = "A study, also that of a module, has all of them: start from config.yaml."
+        hint = error.schema.get("description", "") if error.absolute_path else everything
+        return f"{key}: {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing. {hint}".rstrip()
+    if error.validator == "minProperties":
+        return f"{key}: it has no entries. {error.schema.get('description', '')}".rstrip()
+    if error.validator == "pattern":
+        return f"{key}: {instance!r} is not allowed. {error.schema.get('description', '')}".rstrip()
     if error.validator == "oneOf":
         return f"{key}: set exactly one of {', '.join(each['required'][0] for each in error.validator_value)}"
     return f"{key}: {error.message} ({error.schema.get('description', 'see config/README.md')})"
@@ -174,7 +223,7 @@ def _not_one_of(value: Any, allowed: Iterable[str]) -> str:
 
 
 def _described(value) -> str:
-    return f"{value!r} ({type(value).__name__})"
+    return "null" if value is None else f"{value!r} ({type(value).__name__})"
 
 
 def _type_name(expected) -> str:
@@ -182,15 +231,34 @@ def _type_name(expected) -> str:
     return " or ".join(plain.get(each, f"a {each}") for each in ([expected] if isinstance(expected, str) else expected))
 
 
-def _cause(value) -> str:
-    """Why a number may have been read as text."""
-    if not isinstance(value, str):
-        return ""
+def _cause(value: Any, expected: str) -> str:
+    """Why a value may have been read as another type, and how to write the expected one."""
+    if isinstance(value, str):
+        return _cause_of_text(value)
+    if expected == "text":
+        return " Put it in quotes."
+    if expected == "a list" and not isinstance(value, dict):
+        return f" A list of one value is written [{json.dumps(value)}]."
+    if expected in ("a boolean", "bool"):
+        return " Write true or false."
+    return ""
+
+
+def _cause_of_text(text: str) -> str:
+    """Why something else may have been read as text."""
     try:
-        float(value)
+        float(text)
     except ValueError:
+        pass
+    else:
+        return " YAML reads 1e-3 as text (write 1.0e-3), and --config turns nested values into text (use --configfile)."
+    try:
+        meant = yaml.safe_load(text)
+    except yaml.YAMLError:
         return ""
-    return " YAML reads 1e-3 as text (write 1.0e-3), and --config turns nested values into text (use --configfile)."
+    if isinstance(meant, str):
+        return ""
+    return f" It is text: in a file, write {text} without quotes; --config turns it into text (use --configfile)."
 
 
 def _check_names(config: dict, schema: dict) -> list[str]:
@@ -231,7 +299,7 @@ def _check_names(config: dict, schema: dict) -> list[str]:
     problems += _check_rounds(config)
     for index, name in enumerate(config["profile"]["networks"]):
         problems += _check_reference(f"profile.networks.{index}", name, config["networks"])
-    problems += _check_portable(config["execution"])
+    problems += _check_portable(config["execution"]) + _check_device(config["execution"])
     return list(dict.fromkeys(problems))
 
 
@@ -473,6 +541,8 @@ def _check_protocols(config: dict) -> list[str]:
     """A published protocol is one of the source's; those that compare templates have neither folds nor rounds."""
     problems, datasets = [], config["datasets"]
     for name, benchmark in config["benchmarks"].items():
+        if "held_out" in benchmark:
+            problems += _check_held_out(f"benchmarks.{name}.held_out", benchmark["held_out"])
         if "published" not in benchmark:
             continue
         source = datasets[benchmark["dataset"]]["source"]
@@ -487,6 +557,17 @@ def _check_protocols(config: dict) -> list[str]:
             if benchmark["dataset"] == config["training_data"]["dataset"]:
                 problems.append(f"benchmarks.{name}.dataset: {source} is for testing only: train on another data set")
     return problems
+
+
+def _check_held_out(key: str, held_out: dict) -> list[str]:
+    """Every fold has two people, or it would have no impostor pairs."""
+    identities, folds = held_out["identities"], held_out["folds"]
+    if identities >= 2 * folds:
+        return []
+    return [
+        f"{key}: {identities} identities are too few for {folds} folds, which need two each: set identities to "
+        f"{2 * folds} or more, or folds to {identities // 2} or less"
+    ]
 
 
 def _check_rounds(config: dict) -> list[str]:
@@ -507,6 +588,17 @@ def _check_rounds(config: dict) -> list[str]:
     if rounds > 1 and all(benchmark["dataset"] != trained_on for benchmark in config["benchmarks"].values()):
         problems.append(f"rounds: no benchmark is on the training data {trained_on!r}, so nobody takes turns: use 1")
     return problems
+
+
+def _check_device(execution: dict) -> list[str]:
+    """Several processes do not share one GPU."""
+    device, processes = execution["device"], ExecutionSettings(**execution).world_size
+    if processes == 1 or not device.startswith("cuda:"):
+        return []
+    return [
+        f"execution.device: {device} is one GPU, but a training has {processes} processes (execution.processes × "
+        "execution.nodes): set it to cuda, and each takes a GPU of its own"
+    ]
 
 
 def _check_portable(execution: dict) -> list[str]:
@@ -564,19 +656,25 @@ def _check_settings(key: str, package: str, selector: str, entry: dict, other_ke
         f"{key}.{selector}: {name} has a setting called {setting}, which is a key of the entry: give it another name"
         for setting in sorted(allowed.keys() & (other_keys | {selector}))
     ]
+    names, unknown = sorted(allowed.keys() | other_keys | {selector}), []
     for setting, value in entry.items():
         if setting in other_keys or setting == selector:
             continue
         if setting not in allowed:
-            names = sorted(allowed.keys() | other_keys | {selector})
-            hint = _hint(key, setting, names)
-            problems.append(f"{key}.{setting}: {name} has no such setting.{hint} Allowed: {', '.join(names)}")
+            unknown.append(f"{key}.{setting}: {name} has no such setting.{_hint(key, setting, names)}")
         elif (allowed_values := choices(allowed[setting][0])) and not fits(value, allowed[setting][0]):
             problems.append(f"{key}.{setting}: {_not_one_of(value, allowed_values)}")
         elif not fits(value, allowed[setting][0]):
-            problems.append(f"{key}.{setting}: expected {allowed[setting][0]}, got {_described(value)}.{_cause(value)}")
+            expected = {"str": "text", "list": "a list", "Sequence[int]": "a list"}.get(allowed[setting][0])
+            cause = _cause(value, expected or allowed[setting][0])
+            problems.append(f"{key}.{setting}: expected {allowed[setting][0]}, got {_described(value)}.{cause}")
+    if unknown:
+        problems.append(f"{' '.join(unknown)} Allowed: {', '.join(names)}")
     missing = [each for each, (_, default) in allowed.items() if default is registry.REQUIRED and each not in entry]
-    return problems + [f"{key}.{each}: {name} requires this setting" for each in missing]
+    if missing:
+        keys = ", ".join(f"{key}.{each}" for each in missing)
+        problems.append(f"{keys}: {name} requires {'this setting' if len(missing) == 1 else 'these settings'}")
+    return problems
 
 
 def published_protocol(benchmark: dict, datasets: dict) -> str:

@@ -1,6 +1,10 @@
-"""A quiet log file per job; on the terminal, a progress bar and a one-line summary."""
+"""A quiet log file per job; on the terminal, a progress bar and a one-line summary.
+
+Neither a terminal that has been closed nor one that lacks a character fails a job.
+"""
 
 import contextlib
+import io
 import logging
 import os
 import sys
@@ -14,7 +18,29 @@ from tqdm import tqdm
 
 from triplet_distillation import portable
 
-_terminal = sys.stderr
+
+class _Terminal(io.TextIOWrapper):
+    """A copy of standard error, in the encoding of the locale; what cannot be shown there is left out or escaped."""
+
+    def __init__(self):
+        super().__init__(io.FileIO(os.dup(2), "w"), errors="backslashreplace", write_through=True)
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError):
+            super().write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            super().flush()
+
+
+FAILED = "FAILED: "
+"""Starts the cause of a job's failure, which is the end of its log."""
+SHOWN_AT_END = "TRIPLET_DISTILLATION_CAUSES_AT_END"
+"""Set in jobs whose workflow shows the causes of failures itself, as the last thing on the screen."""
+_terminal: io.TextIOBase | None = None
+"""Where the user is told of a job that logs to a file."""
 
 
 @contextlib.contextmanager
@@ -25,9 +51,8 @@ def logged_to(path: str) -> Generator[None]:
         PortabilityError: the libraries were loaded with other kernels than the process was started for.
     """
     global _terminal
-    _terminal = os.fdopen(os.dup(2), "w")
-    sys.stdout.flush()
-    sys.stderr.flush()
+    _open_standard_streams()
+    _terminal = _Terminal()
     with Path(path).open("a", encoding="utf-8") as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
@@ -39,23 +64,63 @@ def logged_to(path: str) -> Generator[None]:
         logging.info("done in %.1f s", time.monotonic() - started)
     except BaseException as error:
         traceback.print_exc()
-        print(f"{type(error).__name__}: {error}\n  (log: {path})", file=_terminal, flush=True)
+        cause = f"{type(error).__name__}: {error}"
+        print(f"{FAILED}{cause}", file=sys.stderr, flush=True)
+        if SHOWN_AT_END not in os.environ:
+            print(f"{cause}\n  (log: {path})", file=_terminal, flush=True)
         sys.exit(1)
 
 
+def causes_of_failure(folder: str | Path, since: float) -> list[str]:
+    """Why jobs have failed, each with the path of its log.
+
+    Args:
+        folder: of the logs.
+        since: time (s) before which a log was last written that does not matter.
+    """
+    found = []
+    for path in sorted(Path(folder).rglob("*.log")):
+        if path.stat().st_mtime >= since:
+            _, failed, cause = path.read_text(encoding="utf-8", errors="replace").rpartition(f"\n{FAILED}")
+            found += [f"{cause.strip()}\n  (log: {path})"] if failed else []
+    return found
+
+
+def _open_standard_streams() -> None:
+    """Send those of standard input, output and error that were closed to nowhere; write what is pending of the others.
+
+    Otherwise the next file that is opened would take their place.
+    """
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, AttributeError):  # None, if it was closed when Python started
+            stream.flush()
+
+
 def log_to_stderr() -> None:
-    """Send the library's log messages and Python's warnings to this process's stderr."""
+    """Send the library's log messages and Python's warnings to this process's stderr, in UTF-8 as any log."""
+    for descriptor, name in ((1, "stdout"), (2, "stderr")):
+        if isinstance(stream := getattr(sys, name), io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+        elif stream is None:
+            stream = os.fdopen(descriptor, "w", 1, encoding="utf-8", errors="backslashreplace", closefd=False)
+            setattr(sys, name, stream)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", force=True)
     logging.captureWarnings(True)
 
 
 def progress(items: Iterable[Any], description: str, unit: str, total: int | None = None, initial: int = 0) -> tqdm:
     """Wrap ``items`` in a progress bar if there is a terminal; otherwise show nothing."""
-    return tqdm(items, description, total=total, initial=initial, unit=unit, file=_terminal, disable=None, leave=False)
+    file: Any = _terminal or sys.stderr
+    return tqdm(items, description, total=total, initial=initial, unit=unit, file=file, disable=None, leave=False)
 
 
 def summary(text: str) -> None:
     """Print and log one line: what this job produced."""
     logging.info(text)
-    if not os.path.sameopenfile(_terminal.fileno(), 2):
+    if _terminal:
         print(text, file=_terminal, flush=True)

@@ -45,7 +45,7 @@ def check_machine() -> None:
     """
     cpuinfo = Path("/proc/cpuinfo")
     is_x86 = platform.machine() in ("x86_64", "AMD64")
-    if not is_x86 or (cpuinfo.exists() and not {"avx2", "fma"} <= set(cpuinfo.read_text().split())):
+    if not is_x86 or (cpuinfo.exists() and not {"avx2", "fma"} <= set(cpuinfo.read_text(encoding="utf-8").split())):
         processor = "lacks them" if is_x86 else f"is {platform.machine()}"
         raise PortabilityError(
             f"execution.portable needs an x86-64 CPU with AVX2 and FMA, but this one {processor}: set "

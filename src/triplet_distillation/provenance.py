@@ -35,7 +35,7 @@ def library_versions() -> dict[str, str]:
 def cpu_name() -> str:
     """The CPU's own name for itself, on Linux; the architecture elsewhere."""
     cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(names, platform.machine())
 

@@ -51,7 +51,7 @@ def make_once(
             record = {
                 "made": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
                 "seconds": round(time.monotonic() - started, 3),
-                "files": {path.name: _stamp(path) for path in kept.values()},
+                "files": {path.name: {**_stamp(path), "sha256": file_digest(path)} for path in kept.values()},
                 "decided_by": decided,
             }
             write_json(entry / RECORD, record)
@@ -59,15 +59,23 @@ def make_once(
             _link(Path(path), kept[name])
 
 
-def _stamp(path: Path) -> list[int]:
-    """Size and time (s) of a file: they show whether it was edited."""
-    return [path.stat().st_size, int(path.stat().st_mtime)]
+def _stamp(path: Path) -> dict[str, int]:
+    """Size and time (s) of a file."""
+    return {"size": path.stat().st_size, "time": int(path.stat().st_mtime)}
 
 
 def _is_unchanged(path: Path) -> bool:
-    """Whether a file belongs to a shared result that was finished, and is as it was then."""
+    """Whether a file belongs to a shared result that was finished, and is as it was then.
+
+    Its content is only read if its time is another, as after a copy.
+    """
     record = path.parent / RECORD
-    return record.is_file() and path.is_file() and read_json(record)["files"].get(path.name) == _stamp(path)
+    if not record.is_file() or not path.is_file():
+        return False
+    then, now = read_json(record)["files"].get(path.name, {}), _stamp(path)
+    if then.get("size") != now["size"]:
+        return False
+    return then["time"] == now["time"] or then["sha256"] == file_digest(path)
 
 
 def _link(path: Path, target: Path) -> None:

@@ -1,5 +1,6 @@
 """The detector in PyTorch against the package that its weights come from."""
 
+import contextlib
 import hashlib
 import importlib.metadata
 import tarfile
@@ -46,6 +47,30 @@ def test_same_faces_on_every_person_of_orl(ours, package, orl):
     assert len(chosen) == 80
     for found, expected in zip(ours.detect(chosen), package.detect(chosen)):
         assert_same_faces(found, expected)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_threads_of_the_process_are_left_as_they_are(orl, monkeypatch, fails):
+    """Those of the detector are used while it detects, and no longer, even if it fails."""
+    before, used = torch.get_num_threads(), []
+
+    def propose(self, images):
+        used.append(torch.get_num_threads())
+        if fails:
+            raise MemoryError
+        return [np.empty((0, 5))] * len(images)
+
+    monkeypatch.setattr(mtcnn.MTCNNDetector, "_propose", propose)
+    torch.set_num_threads(3)
+    try:
+        detector = mtcnn.MTCNNDetector(threads=1)
+        assert torch.get_num_threads() == 3
+        with pytest.raises(MemoryError) if fails else contextlib.nullcontext():
+            detector.detect(orl[:1])
+        assert used == [1]
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.mark.lfw

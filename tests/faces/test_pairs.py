@@ -47,6 +47,18 @@ def test_too_few_identities_are_rejected(identities, folds, message):
         pairs.held_out_pairs(IDENTITIES, pairs.hold_out(IDENTITIES, identities, 0), folds, 0)
 
 
+def test_range_of_held_out_identities_is_one_that_works():
+    eight = np.repeat([f"p{number}" for number in range(8)], 3)
+    with pytest.raises(ValueError, match=r"in 1 round, 4 … 6 can be held out"):
+        pairs.hold_out(eight, 8, seed=0)
+    for number in (4, 6):
+        held_out = pairs.hold_out(eight, number, seed=0)
+        assert len(pairs.held_out_pairs(eight, held_out, folds=2, seed=0))
+        assert len(pairs.training_set(eight, np.ones(24, bool), set(held_out), 1))
+    with pytest.raises(ValueError, match=r"in 3 rounds, none can be held out"):
+        pairs.hold_out(eight, 4, seed=0, turn=pairs.Round(0, 3))
+
+
 def test_identities_with_one_image_form_no_fold():
     with pytest.raises(ValueError, match="0 genuine"):
         pairs.held_out_pairs(np.array(["a", "b", "c", "d"]), ["a", "b", "c", "d"], folds=2, seed=0)
@@ -78,7 +90,7 @@ def test_rounds_hold_out_everybody_once():
     rounds = [pairs.hold_out(IDENTITIES, 4, seed=1, turn=pairs.Round(index, 3)) for index in range(3)]
     assert sorted(name for names in rounds for name in names) == sorted(set(IDENTITIES))
     assert pairs.hold_out(IDENTITIES, 4, seed=1, turn=pairs.Round(0, 1)) == pairs.hold_out(IDENTITIES, 4, seed=1)
-    with pytest.raises(ValueError, match="in 3 rounds, 2 … 4 can be held out"):
+    with pytest.raises(ValueError, match="in 3 rounds, 4 … 4 can be held out"):
         pairs.hold_out(IDENTITIES, 5, seed=1, turn=pairs.Round(0, 3))
 
 

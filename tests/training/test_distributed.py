@@ -32,6 +32,15 @@ def test_two_processes_have_the_same_losses_as_one(folder, small_store):
     assert np.array_equal(one.active, two.active)
 
 
+@pytest.mark.parametrize("sampling", [{"kind": "uniform", "batch_size": 2}, {"kind": "uniform", "batch_size": 6}])
+def test_process_with_fewer_images_than_the_guard_measures_trains_like_one_process(folder, small_store, sampling):
+    """One image each, of which BN has statistics only with the other process's; and three each."""
+    training = GENTLE | {"iterations": 3, "learning_rate": 0.0001, "sampling": sampling}
+    _, one = run(folder, small_store, training=training)
+    _, two = run(sibling_folder(folder, "two"), small_store, training=training, execution=TWO)
+    assert np.abs(one.loss - two.loss).max() < 1e-4 * one.loss.max()
+
+
 def test_two_processes_have_the_same_gradients_as_one(tmp_path):
     """In double precision, so that only a wrong sum can cause a difference."""
     one = gradients(DistributedContext())

@@ -91,6 +91,21 @@ def test_memory_estimate_matches_what_a_step_keeps():
     )
 
 
+@pytest.mark.parametrize("images", [1, 2, 3])
+def test_memory_of_a_few_images_is_extrapolated_from_the_same_two_measurements(images):
+    """Linear in the images of one process, also below the two and four that are measured."""
+    network = weights.create(NETWORK)
+    criterion = registry.load("losses", "arcface")(LossContext(num_identities=4, embedding_size=16))
+
+    def estimate(count):
+        images = torch.zeros(count, 3, 112, 112, dtype=torch.uint8)
+        return guards.estimated_memory(network, criterion, Batch(images, torch.arange(8) % 4))
+
+    per_image = (estimate(8) - estimate(4)) / 4
+    assert per_image > 2**20
+    assert estimate(images) == pytest.approx(estimate(4) - (4 - images) * per_image, abs=10)
+
+
 def test_control_group_limits_are_respected(tmp_path, monkeypatch):
     job = tmp_path / "job"
     step = job / "step"

@@ -1,6 +1,8 @@
 # What the stages have in common: the checked configuration, names of models and files, and what a job depends on.
+import atexit
 import os
 import sys
+import time
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -10,27 +12,43 @@ ROOT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parents[
 
 # This process, jobs and `module:` import the library from here, whether or not it is installed.
 sys.path.insert(0, str(ROOT / "src"))
-os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [str(ROOT / "src"), os.getenv("PYTHONPATH")])))
+# In jobs, names of files and what is in them are UTF-8, whatever the locale.
+os.environ.update(
+    PYTHONPATH=os.pathsep.join(filter(None, [str(ROOT / "src"), os.getenv("PYTHONPATH")])), PYTHONUTF8="1"
+)
 
-from triplet_distillation import configuration, methods, portable, provenance, registry, versions
+from triplet_distillation import configuration, local_files, logs, methods, portable, provenance, registry, versions
+
+# Before any job of this run writes its log.
+STARTED = time.time()
+
+
+class StudyError(WorkflowError):
+    """What a user can correct: shown without the lines of this workflow that noticed it."""
+
+    __traceback__ = property(lambda self: None, lambda self, value: None)
+
 
 try:
-    config = configuration.in_order_of(config, configuration.read_yaml(ROOT / "config.yaml"))
+    default_study = configuration.read_yaml(ROOT / "config.yaml")
+    config = configuration.in_order_of(config, default_study)
     study = configuration.resolve(config, configuration.read_yaml(ROOT / "workflow/schemas/config.schema.yaml"))
+    configuration.check_name(config, default_study)
 except configuration.ConfigurationError as error:
-    raise WorkflowError(str(error))
+    raise StudyError(str(error))
+
+# Where `<results>` is: the Snakefile says so after this file.
+PATHVARS = workflow.pathvars
 
 if study["execution"]["portable"]:
     try:
         portable.check_machine()
     except portable.PortabilityError as error:
-        raise WorkflowError(str(error))
+        raise StudyError(str(error))
     portable.replace_environment(portable.portable_environment(os.environ))
 else:
     portable.replace_environment(portable.native_environment(os.environ))
 
-# Where `<results>` is: the Snakefile says so after this file.
-PATHVARS = workflow.pathvars
 SEEDS = study["seeds"]
 METHODS = list(study["methods"])
 STUDENTS = [f"students/{method}" for method in METHODS]
@@ -499,7 +517,7 @@ def published_hashes():
     """The file that this study is compared with: another machine's, or the workflow's own."""
     path = Path(study["published_hashes"] or ROOT / f"config/hashes/{study['study']}.json")
     if not path.is_file():
-        raise WorkflowError(
+        raise StudyError(
             f"there are no published hashes at {path}: set published_hashes to the results/<study>/hashes.json of "
             "another machine"
         )
@@ -594,6 +612,22 @@ def parts_to_check():
         "execution": study["execution"],
         "embedding_models": len(TEACHER_EMBEDDINGS),
     }
+
+
+def check_local_files():
+    """Stop if something that the user brings is not there; `check` finds it, too, with everything else."""
+    if any(job.rule.name == "check" for job in workflow.dag.jobs):
+        return
+    try:
+        local_files.check_files(study, Path(PATHVARS.apply("<results>")))
+    except configuration.ConfigurationError as error:
+        raise StudyError(str(error))
+
+
+def show_causes_at_exit():
+    """Show why jobs have failed after all that Snakemake has to say, so that it is the last thing on the screen."""
+    causes = logs.causes_of_failure(PATHVARS.apply("<results>/logs"), STARTED)
+    atexit.register(lambda: print("", *dict.fromkeys(causes), sep="\n", file=sys.stderr))
 
 
 def older_results():

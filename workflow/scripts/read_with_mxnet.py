@@ -9,7 +9,7 @@ import mxnet
 
 index, records, output = sys.argv[1:]
 pack = mxnet.recordio.MXIndexedRecordIO(index, records, "r")
-with Path(output).open("w", newline="") as opened:
+with Path(output).open("w", newline="", encoding="utf-8") as opened:
     rows = csv.writer(opened)
     rows.writerow(["record", "label", "second_label", "sha256", "shape"])
     for number in sorted(pack.keys):

@@ -198,9 +198,11 @@ def write_training_pack(folder: str | Path, faces: Iterable[tuple[int, bytes]]) 
         output.seek(0)
         output.write(_encode_record((float(first_identity), float(len(offsets))), 0, b""))
     with atomic_write(folder / "train.idx") as temporary:
-        temporary.write_text("".join(f"{number}\t{offset}\n" for number, offset in enumerate(offsets)))
+        temporary.write_text(
+            "".join(f"{number}\t{offset}\n" for number, offset in enumerate(offsets)), encoding="ascii"
+        )
     with atomic_write(folder / "property") as temporary:
-        temporary.write_text(f"{len(ranges)},112,112\n")
+        temporary.write_text(f"{len(ranges)},112,112\n", encoding="ascii")
 
 
 def _encode_record(labels: tuple[float, ...], number: int, content: bytes) -> bytes:

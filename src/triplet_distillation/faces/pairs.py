@@ -28,9 +28,11 @@ def hold_out(identities: np.ndarray, number: int, seed: int, turn: Round = Round
     names = np.unique(identities)
     needed = number * turn.count
     if not 2 <= number < len(names) or needed > len(names):
+        most = min(len(names) - 2, len(names) // turn.count)
         raise ValueError(
             f"held_out.identities is {number}, but the data set has {len(names)} identities: in {turn.count} "
-            f"round{'s' * (turn.count > 1)}, 2 … {min(len(names) - 1, len(names) // turn.count)} can be held out"
+            f"round{'s' * (turn.count > 1)}, {f'4 … {most}' if most >= 4 else 'none'} can be held out (two or more "
+            "for each fold, and two must remain to train on)"
         )
     drawn = np.random.default_rng(seed).choice(names, needed, replace=False)
     return sorted(drawn[turn.index * number : (turn.index + 1) * number])
@@ -94,7 +96,12 @@ def held_out_pairs(identities: np.ndarray, held_out: list[str], folds: int, seed
         rows = np.flatnonzero(np.isin(identities, members))
         pairs = np.array(list(itertools.combinations(rows, 2)))
         same = identities[pairs[:, 0]] == identities[pairs[:, 1]]
-        if same.sum() == 0 or (~same).sum() < same.sum():
+        if same.sum() == 0:
+            raise ValueError(
+                f"fold {fold} ({', '.join(members)}) has one image of each identity, but genuine pairs need two: leave "
+                "identities with one image out of the data set, or lower the number of folds"
+            )
+        if (~same).sum() < same.sum():
             raise ValueError(
                 f"fold {fold} ({', '.join(members)}) has {same.sum()} genuine and {(~same).sum()} impostor pairs: "
                 "lower the number of folds, or hold out more identities"

@@ -138,23 +138,27 @@ def estimated_memory(
 ) -> int:
     """Bytes of weights, gradients and momentum, and of the tensors saved for the backward pass of ``batch``.
 
-    The latter are measured on copies: those of the network with two and with four images, extrapolated linearly; those
-    of the loss with the whole batch, as they may grow with its square or cube. Their sum is multiplied by
-    :data:`TRANSIENT`.
+    The latter are measured on copies: those of the network with two and with four images, extrapolated linearly to
+    this process's slice; those of the loss with the whole batch, as they may grow with its square or cube. Their sum
+    is multiplied by :data:`TRANSIENT`.
     """
     parameters = sum(p.numel() * p.element_size() for p in [*network.parameters(), *criterion.parameters()])
-    (two, embeddings), (four, _) = (_saved_by_network(network, batch, images, precision) for images in (2, 4))
+    shape = batch.images.shape[1:]
+    (two, embeddings), (four, _) = (_saved_by_network(network, (images, *shape), precision) for images in (2, 4))
     saved = two + (four - two) // 2 * (len(batch.images) - 2) + _saved_by_loss(criterion, batch, embeddings.shape[1])
     return 3 * parameters + round(TRANSIENT[device.type] * saved)
 
 
-def _saved_by_network(
-    network: nn.Module, batch: Batch, images: int, precision: torch.dtype
-) -> tuple[int, torch.Tensor]:
-    """Bytes saved for the backward pass of a few images, and their embeddings."""
+def _saved_by_network(network: nn.Module, shape: tuple[int, ...], precision: torch.dtype) -> tuple[int, torch.Tensor]:
+    """Bytes saved for the backward pass of black images [N, 3, H, W], and their embeddings.
+
+    They are not taken from the batch, of which a process may have fewer, even a single one, of which BN has no
+    statistics without the other processes.
+    """
     network = copy.deepcopy(network).cpu().train()
+    images = torch.zeros(shape, dtype=torch.uint8).contiguous(memory_format=torch.channels_last)
     with _saved_for_backward(network) as saved, torch.autocast("cpu", precision, enabled=precision != torch.float32):
-        embeddings = network(normalize_pixels(batch.images[:images]))
+        embeddings = network(normalize_pixels(images))
     return sum(saved.values()), embeddings
 
 
@@ -195,7 +199,7 @@ def free_memory(device: torch.device) -> int:
 def _cgroups() -> list[Path]:
     """This process's cgroup and its parents; empty without cgroup v2."""
     try:
-        lines = Path("/proc/self/cgroup").read_text().splitlines()
+        lines = Path("/proc/self/cgroup").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     except OSError:
         return []
     current = next((line.removeprefix("0::/") for line in lines if line.startswith("0::/")), None)
@@ -207,7 +211,8 @@ def _free_below_limits(groups: list[Path]) -> list[int]:
     left = []
     for group in groups:
         with contextlib.suppress(OSError, ValueError):  # no such file, or "max": no limit
-            left.append(int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
+            limit, used = ((group / name).read_text(encoding="ascii") for name in ("memory.max", "memory.current"))
+            left.append(int(limit) - int(used))
     return left
 
 

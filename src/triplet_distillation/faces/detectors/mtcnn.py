@@ -6,9 +6,10 @@ installed package are read, after their checksums are verified; the package itse
 imported.
 """
 
+import contextlib
 import hashlib
 import importlib.metadata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
 import cv2
@@ -36,13 +37,13 @@ class MTCNNDetector(Detector):
     """The package's detector with its published thresholds.
 
     Args:
-        threads: PyTorch's threads.
+        threads: PyTorch's threads during detection.
     """
 
     description = f"mtcnn {importlib.metadata.version('mtcnn')} (weights; networks in PyTorch)"
 
     def __init__(self, *, threads: int = 1):
-        torch.set_num_threads(threads)
+        self._threads = threads
         self._proposal, self._refine, self._output = (_network(name) for name in CHECKSUMS)
 
     @torch.inference_mode()
@@ -52,9 +53,10 @@ class MTCNNDetector(Detector):
         by_shape: dict[tuple, list[int]] = {}
         for index, image in enumerate(images):
             by_shape.setdefault(image.shape, []).append(index)
-        for indices in by_shape.values():
-            for index, detections in zip(indices, self._detect_same_shape([images[index] for index in indices])):
-                found[index] = detections
+        with _threads(self._threads):
+            for indices in by_shape.values():
+                for index, detections in zip(indices, self._detect_same_shape([images[index] for index in indices])):
+                    found[index] = detections
         return found
 
     def _detect_same_shape(self, images: list[np.ndarray]) -> list[list[Detection]]:
@@ -100,6 +102,17 @@ class MTCNNDetector(Detector):
             rows[:, :4] = rows[:, :4].clip(0, (width - 1, height - 1) * 2)
             found.append([Detection(row[:4], row[5:].reshape(2, 5).T, float(row[4])) for row in rows])
         return found
+
+
+@contextlib.contextmanager
+def _threads(number: int) -> Generator[None]:
+    """Compute with ``number`` of PyTorch's threads; afterwards, with as many as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def pyramid(height: int, width: int) -> list[float]:

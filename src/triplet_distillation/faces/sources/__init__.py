@@ -45,15 +45,18 @@ class Source:
     ``aligned``: whether its faces are already aligned; ``real_names``: whether its identities are the names of people,
     so that they can be compared with those of other data sets; ``knows_identities``: whether images of one person
     have one identity (a verification pack does not say so); ``protocols``: names of its published protocols, the
-    default first; ``template_protocols``: those of them that compare templates instead of images; ``origin``: a
-    description for readers; ``files``: archives and packs used, name to SHA-256, possibly empty; ``passed_over``:
-    of the files that :meth:`acquire` found but did not take, reason to ``count`` and ``first``, an example.
+    default first; ``contents``: a pattern that something in the folder at its setting ``path`` must match, empty if
+    that is a file, ``*`` if it may be either; ``template_protocols``: those of them that compare templates instead of
+    images; ``origin``: a description for readers; ``files``: archives and packs used, name to SHA-256, possibly empty;
+    ``passed_over``: of the files that :meth:`acquire` found but did not take, reason to ``count`` and ``first``, an
+    example.
     """
 
     aligned = False
     real_names = False
     knows_identities = True
     protocols: tuple[str, ...] = ()
+    contents = "*"
     template_protocols: tuple[str, ...] = ()
     citation: str
     license: str

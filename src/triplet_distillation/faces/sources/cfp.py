@@ -18,6 +18,7 @@ class CFPSource(Source):
     """
 
     protocols = ("FP", "FF")
+    contents = "Protocol"
     citation = "S. Sengupta et al., Frontal to Profile Face Verification in the Wild, WACV 2016"
     license = "for research; to be requested from its authors (cfpw.io)"
 

@@ -36,6 +36,7 @@ class CrossLFWSource(Source):
 
     protocols = ("published",)
     real_names = True
+    contents = "images"
     citation = "T. Zheng and W. Deng, Cross-Age LFW (2017) and Cross-Pose LFW (2018), BUPT technical reports"
     license = "for research; to be downloaded by hand from its authors (whdeng.cn)"
 

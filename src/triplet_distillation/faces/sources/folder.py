@@ -24,6 +24,7 @@ class FolderSource(Source):
     Files are linked if the file system allows, otherwise copied. What is passed over is counted, except hidden files.
     """
 
+    contents = "*/"
     citation = "the user's own images"
     license = "not recorded"
 
@@ -44,7 +45,9 @@ class FolderSource(Source):
             ValueError: it has no subfolders with images.
         """
         if not self.path.is_dir():
-            raise NotADirectoryError(f"{self.path} is not a folder: correct datasets.<name>.path in the configuration")
+            raise NotADirectoryError(
+                f"{self.path} is not a folder: correct the path of this data set in the configuration"
+            )
         found, self.passed_over = find_images(self.path, depth=2)
         if not found:
             raise ValueError(

@@ -44,6 +44,7 @@ class IJBSource(Source):
 
     protocols = ("1:1",)
     template_protocols = ("1:1",)
+    contents = "loose_crop"
     citation = (
         "B. Maze et al., IARPA Janus Benchmark C: Face Dataset and Protocol, ICB 2018; "
         "C. Whitelam et al., IARPA Janus Benchmark-B Face Dataset, CVPRW 2017"

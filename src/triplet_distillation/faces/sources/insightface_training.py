@@ -26,6 +26,7 @@ class InsightFaceTrainingSource(Source):
     """
 
     aligned = True
+    contents = "train.rec"
     citation = "that of the pack's data set"
     license = "that of the pack's data set"
 

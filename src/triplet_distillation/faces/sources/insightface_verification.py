@@ -28,6 +28,7 @@ class InsightFaceVerificationSource(Source):
     aligned = True
     knows_identities = False
     protocols = ("published",)
+    contents = ""
     citation = "that of the pack's data set"
     license = "that of the pack's data set"
 

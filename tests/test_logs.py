@@ -109,7 +109,6 @@ def test_text_files_are_utf_8_in_any_locale(tmp_path):
     assert done.stdout.strip() == ascii(["images/Zoë_1.jpg", "Data/Images/Zoë/01.jpg"]), done.stderr
 
 
-ROOT = Path(__file__).parents[1]
 PROGRAMS = [path for folder in ("src", "workflow", "docs") for path in sorted((ROOT / folder).rglob("*.py"))]
 
 
@@ -159,7 +158,7 @@ def test_cause_of_a_failure_is_shown_once(tmp_path, at_end):
     environment = os.environ | {"PYTHONPATH": str(ROOT / "src")} | ({SHOWN_AT_END: "1"} if at_end else {})
     process = subprocess.run([sys.executable, "-c", job], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert process.returncode == 1
-    shown = (process.stdout + process.stderr).count("lower it")
+    shown = (process.stdout + process.stderr).count("lower")
     assert shown + len(causes_of_failure(tmp_path, 0)) * at_end == 1
     assert "Traceback" not in process.stderr
     assert "Traceback" in (tmp_path / "job.log").read_text()

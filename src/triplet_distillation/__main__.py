@@ -5,6 +5,7 @@ embed MODEL FOLDER           a table of embeddings, as Parquet
 """
 
 import argparse
+import io
 import sys
 from pathlib import Path
 
@@ -27,6 +28,9 @@ def main(arguments: list[str] | None = None) -> int:
     embedding.add_argument("folder", type=Path)
     embedding.add_argument("--output", type=Path, default=Path("embeddings.parquet"))
     options = parser.parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names of people and files, in a locale that may lack their letters
+            stream.reconfigure(errors="backslashreplace")
     try:
         print(_compare(options) if options.command == "compare" else _embed(options))
     except (ValueError, OSError) as error:

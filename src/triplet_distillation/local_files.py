@@ -37,6 +37,7 @@ def local_files(study: dict) -> list[LocalFile]:
     for name, entry in study["benchmarks"].items():
         path = entry.get("pairs", {}).get("file", "")
         found.append(LocalFile(f"benchmarks.{name}.pairs.file", path, "", f"split/*/pairs/{name}.parquet"))
+    found.append(LocalFile("downloads.mirror", study["downloads"]["mirror"], ANYTHING, "faces/*/images.csv"))
     models = {role: study[role] for role in ("teacher", "student")}
     models |= {f"models.{name}": model for name, model in study["models"].items()}
     for key, model in models.items():

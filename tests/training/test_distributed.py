@@ -140,3 +140,12 @@ def test_sigterm_to_several_processes_writes_a_checkpoint(folder, small_store, t
     assert 0 < steps < 5000
     state = torch.load(path, weights_only=True)["state"]
     assert state["history"]["step"] == list(range(steps))
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_variables_that_another_launcher_left_in_the_shell_do_not_matter(folder, small_store, monkeypatch, processes):
+    expected, _ = run(folder, small_store, execution={"processes": processes})
+    left = {"WORLD_SIZE": "4", "RANK": "3", "LOCAL_RANK": "3", "MASTER_ADDR": "192.0.2.1", "MASTER_PORT": "1"}
+    for name, value in left.items():
+        monkeypatch.setenv(name, value)
+    assert run(sibling_folder(folder, "again"), small_store, execution={"processes": processes})[0] == expected

@@ -11,6 +11,9 @@ from triplet_distillation.settings import ExecutionSettings
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 """Parameters of glibc's ``mallopt``."""
+LAUNCHED = "TRIPLET_DISTILLATION_LAUNCHED"
+"""Set in the processes that :mod:`.training.distributed` starts. Elsewhere, ``RANK`` and the like are what another
+launcher has left in the shell."""
 TOP_PAD = 2**28
 """Bytes by which the heap grows at once where memory is kept."""
 
@@ -45,7 +48,7 @@ def setup_device(execution: ExecutionSettings) -> torch.device:
             f"execution.device is {device}, but PyTorch finds no GPU: set it to cpu, or run on a machine with "
             "a GPU (the CPU build of PyTorch never finds one)"
         )
-    if device == "cuda" and "LOCAL_RANK" in os.environ:
+    if device == "cuda" and LAUNCHED in os.environ:
         device = f"cuda:{os.environ['LOCAL_RANK']}"
         torch.cuda.set_device(device)
     if execution.keep_memory:

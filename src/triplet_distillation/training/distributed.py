@@ -22,6 +22,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from triplet_distillation.files import write_json
+from triplet_distillation.networks.execution import LAUNCHED
 from triplet_distillation.settings import ExecutionSettings, TrainingJob
 
 PORT = 29_400
@@ -51,7 +52,7 @@ class DistributedContext(NamedTuple):
 
 def needs_launch(execution: ExecutionSettings) -> bool:
     """Whether several processes are wanted and this is not yet one of them."""
-    return execution.world_size > 1 and "WORLD_SIZE" not in os.environ
+    return execution.world_size > 1 and LAUNCHED not in os.environ
 
 
 def launch(job: TrainingJob, folder: str | Path) -> None:
@@ -72,7 +73,7 @@ def launch(job: TrainingJob, folder: str | Path) -> None:
     else:
         rendezvous = [f"--nnodes={nodes}", "--rdzv-backend=c10d", f"--rdzv-endpoint={socket.gethostname()}:{PORT}"]
         command = ["srun", f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1", *launcher, *rendezvous]
-    environment = os.environ | {"OMP_NUM_THREADS": str(job.execution.threads)}
+    environment = os.environ | {"OMP_NUM_THREADS": str(job.execution.threads), LAUNCHED: "1"}
     with _forward_sigterm(
         subprocess.Popen([*command, "-m", "triplet_distillation.training.worker", str(path)], env=environment)
     ) as running:
@@ -92,7 +93,7 @@ def _forward_sigterm(running: subprocess.Popen) -> Generator[subprocess.Popen]:
 @contextlib.contextmanager
 def init_distributed(device: torch.device) -> Generator[DistributedContext]:
     """Join the processes started by :func:`launch`; a context of one process if there are none."""
-    if "WORLD_SIZE" not in os.environ:
+    if LAUNCHED not in os.environ:
         yield DistributedContext()
         return
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")

@@ -16,7 +16,7 @@ from triplet_distillation.faces.store import FaceStore
 from triplet_distillation.files import locked, read_json, write_json
 from triplet_distillation.logs import summary
 from triplet_distillation.networks import Network, weights
-from triplet_distillation.networks.execution import setup_device
+from triplet_distillation.networks.execution import LAUNCHED, setup_device
 from triplet_distillation.provenance import array_digest, digest, file_digest
 from triplet_distillation.settings import TeacherFiles, TrainingJob
 from triplet_distillation.tabular import read_table, write_table
@@ -42,7 +42,7 @@ def train_model(job: TrainingJob) -> None:
         distributed.launch(job, folder)
         history = read_table(job.history)
     else:
-        is_main_process = int(os.environ.get("RANK", 0)) == 0
+        is_main_process = LAUNCHED not in os.environ or os.environ["RANK"] == "0"
         with locked(folder / "lock") if is_main_process else contextlib.nullcontext():
             history = _train(job, folder)
     summary(f"{job.name}, seed {job.seed}: {len(history)} steps, last loss {history.loss.iloc[-1]:.4f}")

@@ -42,6 +42,8 @@ def write_matched_margin(distillation: DistillationMargins, output: str) -> None
             margins = criterion.teacher_margins(current).double()
             sums.append(float(margins.sum()))
             counts.append(len(margins))
+    if not sum(counts):
+        raise ValueError(f"the batches of {distillation.loss} have no triplets: raise sampling.p and k to 2 or more")
     margin = float(np.sum(sums) / np.sum(counts))
     found = {"margin": margin, "triplets": int(np.sum(counts)), "steps": settings.iterations}
     write_json(output, {**found, "libraries": library_versions()})

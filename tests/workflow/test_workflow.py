@@ -324,7 +324,7 @@ def test_second_study_on_the_same_photographs_makes_nothing_twice_and_is_complet
     text = study.snakemake(config="twin.yaml").text
     twin = study.root / "results/twin"
     kept = set(entries) | {path for path in (study.root / "results/shared").rglob("*") if path.name == "lock"}
-    assert set(path for path in (study.root / "results/shared").rglob("*") if path.is_file()) == kept
+    assert {path for path in (study.root / "results/shared").rglob("*") if path.is_file()} == kept
     assert all(path.stat().st_mtime_ns == time for path, time in entries.items() if path.name != "lock")
     assert not list(twin.rglob("checkpoint"))
     for part in ("faces/orl", "teacher/seed0", "student/seed0", "students/renamed/seed0", "profile"):

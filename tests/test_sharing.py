@@ -157,3 +157,23 @@ def test_identity_of_a_file_that_is_not_shared_is_its_content(tmp_path):
     (tmp_path / "b").write_text("x")
     (tmp_path / "c").write_text("y")
     assert identity(tmp_path / "a") == identity(tmp_path / "b") != identity(tmp_path / "c")
+
+
+def test_what_is_made_again_is_another_result_to_those_that_are_made_of_it(studies, tmp_path):
+    first, _ = studies
+    first.run()
+    before = identity(first.outputs["store"])
+    first.run()
+    assert identity(first.outputs["store"]) == before
+    shutil.rmtree(tmp_path / "shared")
+    first.run()
+    assert identity(first.outputs["store"]) != before
+
+
+def test_what_one_changed_file_makes_again_has_other_identities_in_all_files(studies):
+    first, second = studies
+    first.run()
+    before = identity(first.outputs["table"])
+    Path(first.outputs["store"]).resolve().unlink()
+    second.run()
+    assert identity(first.outputs["table"]) != before

@@ -49,7 +49,7 @@ def make_once(
             for name, path in outputs.items():
                 shutil.move(path, kept[name])
             record = {
-                "made": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+                "made": datetime.datetime.now().astimezone().isoformat(timespec="microseconds"),
                 "seconds": round(time.monotonic() - started, 3),
                 "files": {path.name: {**_stamp(path), "sha256": file_digest(path)} for path in kept.values()},
                 "decided_by": decided,
@@ -91,6 +91,11 @@ def _link(path: Path, target: Path) -> None:
 
 
 def identity(path: str | Path) -> str:
-    """What is in a file: its place in a shared folder, which stands for its content, or else its SHA-256."""
+    """What is in a file: its place in a shared folder and when it was made, or else its SHA-256.
+
+    The place alone does not stand for the content: what a GPU has made, and makes again, has other bits.
+    """
     path = Path(path).resolve()
-    return "/".join(path.parts[-3:]) if _is_unchanged(path) else file_digest(path)
+    if not _is_unchanged(path):
+        return file_digest(path)
+    return f"{'/'.join(path.parts[-3:])} {read_json(path.parent / RECORD)['made']}"

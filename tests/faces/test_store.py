@@ -1,5 +1,7 @@
 """The face store: faces are read back as written, by this package and by other tools."""
 
+import errno
+import os
 import pickle
 
 import cv2
@@ -89,6 +91,17 @@ def test_shards_are_merged_in_order(tmp_path, monkeypatch):
     assert store.merge(paths[:1], tmp_path / "one.arrow") == 7
     with pytest.raises(ValueError, match="no faces to write"):
         store.merge([paths[1]], tmp_path / "none.arrow")
+
+
+def test_the_only_shard_may_be_on_another_disk(tmp_path, monkeypatch):
+    store.write(tmp_path / "shard.arrow", make_faces(3, 1), {})
+
+    def refuse(source, target):
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "link", refuse)
+    assert store.merge([str(tmp_path / "shard.arrow")], tmp_path / "store.arrow") == 3
+    assert (tmp_path / "store.arrow").read_bytes() == (tmp_path / "shard.arrow").read_bytes()
 
 
 def test_shards_of_different_data_sets_are_not_merged(tmp_path):

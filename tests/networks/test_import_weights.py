@@ -89,6 +89,15 @@ def test_text_is_refused(tmp_path):
         import_from(tmp_path / "mine.pt")
 
 
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.complex64], ids=str)
+def test_weights_that_are_no_floats_are_refused(tiny, tmp_path, dtype):
+    """They would be copied as they are, and a quantized weight of 3 is not 3.0."""
+    state = {name: each.to(dtype) if each.is_floating_point() else each for name, each in tiny.state_dict().items()}
+    torch.save(state, tmp_path / "mine.pt")
+    with pytest.raises(ValueError, match=rf"mine\.pt .*[0-9]+ of another type \(.* {dtype}"):
+        import_from(tmp_path / "mine.pt")
+
+
 def test_differences_are_counted(tiny, tmp_path):
     state = tiny.state_dict()
     names = [name for name in state if name.endswith("weight")][:5]

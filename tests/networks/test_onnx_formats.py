@@ -19,7 +19,7 @@ def write_model(path, shape=("N", 3, 112, 112), element=FLOAT, reshape=(0, 6), s
     """A convolution and a mean over all places: embeddings of 6 numbers.
 
     Options: ``before``: nodes from ``images`` to ``x``; ``more``: nodes and outputs beside ``embeddings``; ``answers``:
-    type of the output.
+    type of the output; ``initializers``: more of them.
     """
     dtype = helper.tensor_dtype_to_np_dtype(element)
     nodes = [
@@ -36,6 +36,7 @@ def write_model(path, shape=("N", 3, 112, 112), element=FLOAT, reshape=(0, 6), s
         numpy_helper.from_array((KERNEL * scale).astype(dtype), "kernel"),
         numpy_helper.from_array(np.array(reshape, np.int64), "shape"),
         numpy_helper.from_array(np.array([1], np.int64), "last"),
+        *options.get("initializers", []),
     ]
     images = helper.make_tensor_value_info("images", options.get("input_type", element), shape)
     graph = helper.make_graph(nodes, "g", [images, *options.get("inputs", [])], outputs, initializers)
@@ -98,6 +99,17 @@ def test_images_that_influence_each_other_are_embedded_one_by_one(tmp_path, expe
     scale = [helper.make_node("ReduceMax", ["images"], ["top"]), helper.make_node("Mul", ["images", "top"], ["x"])]
     network = create(write_model(tmp_path / "m.onnx", before=scale), pixel_mean=60.0)
     assert torch.allclose(network(IMAGES), torch.cat([network(image[None]) for image in IMAGES]))
+
+
+def test_a_model_that_answers_for_the_first_image_only_is_given_one_at_a_time(tmp_path, expected):
+    first = [
+        helper.make_node("Gather", ["images", "zero"], ["first"]),
+        helper.make_node("Shape", ["images"], ["size"]),
+        helper.make_node("Expand", ["first", "size"], ["x"]),
+    ]
+    zero = numpy_helper.from_array(np.array([0], np.int64), "zero")
+    path = write_model(tmp_path / "m.onnx", before=first, initializers=[zero])
+    assert torch.allclose(create(path)(IMAGES), expected, atol=1e-5)
 
 
 EXTRA = helper.make_tensor_value_info("extra", FLOAT, [1])
@@ -173,3 +185,19 @@ def test_other_files_are_named_when_imported(tmp_path):
 def test_cost_is_that_of_one_image(tmp_path, options):
     """6 · 3 · 8² multiply-adds at 14² places."""
     assert create(write_model(tmp_path / "m.onnx", **options)).cost()["flops"] == 2 * 6 * 3 * 64 * 14**2
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_cost_is_that_of_one_image_where_a_reshape_names_the_batch(tmp_path, batch_size):
+    """A product of 3·112² pixels with 6 columns after ``Reshape`` to [batch, −1]."""
+    shape = numpy_helper.from_array(np.array([batch_size, -1], np.int64), "flat")
+    columns = numpy_helper.from_array(np.ones((3 * 112**2, 6), np.float32), "columns")
+    product = [
+        (helper.make_node("Reshape", ["images", "flat"], ["pixels"]), FLOAT),
+        (helper.make_node("MatMul", ["pixels", "columns"], ["product"]), FLOAT),
+    ]
+    path = write_model(
+        tmp_path / "m.onnx", (batch_size, 3, 112, 112), more=product, initializers=[shape, columns], reshape=(-1, 6)
+    )
+    cost = create(path, output="embeddings").cost()
+    assert cost["flops"] == 2 * 6 * 3 * (64 * 14**2 + 112**2)

@@ -92,6 +92,13 @@ def test_study_that_can_run_passes_and_nothing_is_left_behind(study, tmp_path, c
     assert "nothing was found" in caplog.text
 
 
+def test_what_a_killed_check_left_is_removed(study, tmp_path):
+    (tmp_path / "results/.check1234/mine").mkdir(parents=True)
+    (tmp_path / "results/report").mkdir()
+    check_study(study, str(tmp_path / "results"))
+    assert [path.name for path in (tmp_path / "results").iterdir()] == ["report"]
+
+
 def test_everything_that_is_wrong_is_in_one_list(study, tmp_path):
     (tmp_path / "scores.csv").write_text("pair,points\n0,1\n")
     (tmp_path / "weights.pt").write_bytes(b"not weights")

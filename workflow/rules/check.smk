@@ -1,11 +1,15 @@
 # Look through data and models before anything is aligned or trained, and list everything that would stop the study.
-use rule template as check with:
-    pathvars:
-        name="check",
+# Without any file that it makes, not even one with its time, it is run whenever it is asked for.
+rule check:
+    log:
+        "<results>/logs/check.log",
+    conda:
+        "../../envs/study.yaml"
     resources:
         mem_mb=5000,
         runtime=240,
     params:
-        script="check.py",
         parts=lambda wildcards: parts_to_check(),
         folder=lambda wildcards: PATHVARS.apply("<results>"),
+    script:
+        "../scripts/check.py"

@@ -21,6 +21,7 @@ of the faces with its checksum.
 import itertools
 import json
 import os
+import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -172,8 +173,12 @@ def merge(paths: list[str], output: str | Path) -> int:
         raise ValueError(f"{', '.join(paths)} come from different data sets or detectors: delete them and run again")
     if len(stores) > 1 or not len(stores[0]):
         return write(output, itertools.chain.from_iterable(each.faces() for each in stores), metadata)
+    shard = Path(paths[0]).resolve()
     with atomic_write(output) as temporary:
-        os.link(Path(paths[0]).resolve(), temporary)
+        try:
+            os.link(shard, temporary)
+        except OSError:  # on another disk, such as a shared result of a study that is on its own
+            shutil.copyfile(shard, temporary)
     return len(stores[0])
 
 

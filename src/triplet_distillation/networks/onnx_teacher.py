@@ -125,15 +125,19 @@ class ONNXTeacher(Network):
     def cost(self) -> dict:
         """``parameters``, ``size_mib`` of the file, ``flops`` and ``flops_elementwise`` for one image."""
         content = self.get_extra_state().numpy().tobytes()
-        model = _with_one_image(onnx.load_from_string(content), self.opened.channels_last)
+        batch_size = self.opened.batch_size or 1  # inside, a reshape may name it
+        model = _with_batch(onnx.load_from_string(content), batch_size, self.opened.channels_last)
         graph = onnx.shape_inference.infer_shapes(model).graph
         shapes = {
             value.name: [dimension.dim_value for dimension in value.type.tensor_type.shape.dim]
             for value in [*graph.value_info, *graph.output, *graph.input]
         } | {weights.name: list(weights.dims) for weights in graph.initializer}
         scales = {name for node in graph.node if node.op_type == "DequantizeLinear" for name in node.input[1:]}
-        flops = 2 * sum(_multiply_adds(node, shapes) for node in graph.node)
-        elementwise = sum(PER_ELEMENT.get(node.op_type, 0) * math.prod(shapes[node.output[0]]) for node in graph.node)
+        flops = 2 * sum(_multiply_adds(node, shapes) for node in graph.node) // batch_size
+        elementwise = (
+            sum(PER_ELEMENT.get(node.op_type, 0) * math.prod(shapes[node.output[0]]) for node in graph.node)
+            // batch_size
+        )
         return {
             "parameters": sum(math.prod(w.dims) for w in graph.initializer if w.name not in scales),
             "size_mib": len(content) / 2**20,
@@ -214,8 +218,9 @@ def _try_out(session: onnxruntime.InferenceSession, images: np.ndarray, output: 
     """
     opened = _read_input(session, path)
     try:
-        opened = opened._replace(output=_choose_output(opened.run(images[:1]), output))
-        alone = opened.embed(images[:1])
+        answers = opened.run(images[:1])
+        opened = opened._replace(output=_choose_output(answers, output))
+        alone = _flatten(answers[opened.output], 1)
     except Exception as error:
         batch = opened.batch_size or 1
         raise ValueError(
@@ -225,7 +230,7 @@ def _try_out(session: onnxruntime.InferenceSession, images: np.ndarray, output: 
     remedy = "its weights are damaged, or it takes other pixels (pixel_mean, pixel_scale): choose another model"
     check_embeddings(alone[:, None], path, lambda _: "a test image", remedy)
     opened = opened._replace(embedding_size=alone.shape[1])
-    if opened.batch_size is None and not _batches_agree(opened, images, alone[0]):
+    if opened.batch_size is None and not _batches_agree(opened, images, alone):
         log.warning("%s answers otherwise, or not, to a batch of two: its images are embedded one by one", path)
         return opened._replace(batch_size=1)
     return opened
@@ -269,28 +274,33 @@ def _choose_output(answers: dict[str, np.ndarray], name: str) -> str:
     return possible[0]
 
 
-def _batches_agree(opened: OpenedModel, images: np.ndarray, alone: np.ndarray) -> bool:
-    """Whether an image's embedding [D] is the same in a batch of two; a reshape inside may be for one image only."""
+def _batches_agree(opened: OpenedModel, images: np.ndarray, first: np.ndarray) -> bool:
+    """Whether two images have the same embeddings in a batch as alone; a reshape inside may be for one image only.
+
+    ``first`` [1, D] is that of the first image alone.
+    """
     try:
-        together = opened.embed(images)[0]
+        together = opened.embed(images)
     except Exception:  # ONNX Runtime's, or another shape
         return False
+    alone = np.concatenate([first, opened.embed(images[1:])])
     if together.shape != alone.shape:
         return False
-    return bool(together @ alone >= SAME_COSINE * np.linalg.norm(together) * np.linalg.norm(alone))
+    lengths = np.linalg.norm(together, axis=1) * np.linalg.norm(alone, axis=1)
+    return bool(((together * alone).sum(axis=1) >= SAME_COSINE * lengths).all())
 
 
-def _with_one_image(model: onnx.ModelProto, channels_last: bool) -> onnx.ModelProto:
-    """The model with an input of exactly one image, so that all shapes are known."""
+def _with_batch(model: onnx.ModelProto, batch_size: int, channels_last: bool) -> onnx.ModelProto:
+    """The model with an input of exactly ``batch_size`` images, so that all shapes are known."""
     weights = {each.name for each in model.graph.initializer}  # which older models list among the inputs as well
     images = next(value for value in model.graph.input if value.name not in weights)
     for dimension, length in zip(
-        images.type.tensor_type.shape.dim, [1, *(CHANNELS_LAST if channels_last else CHANNELS_FIRST)]
+        images.type.tensor_type.shape.dim, [batch_size, *(CHANNELS_LAST if channels_last else CHANNELS_FIRST)]
     ):
         dimension.dim_value = length
     for value in model.graph.output:
         for dimension in value.type.tensor_type.shape.dim[:1]:
-            dimension.dim_value = 1
+            dimension.dim_value = batch_size
     del model.graph.value_info[:]
     return model
 

@@ -139,7 +139,7 @@ def _load_state(network: Network, state: dict[str, torch.Tensor], problem: str) 
     """Load ``state`` into a network.
 
     Raises:
-        ValueError: its names or shapes are not the network's; the message starts with ``problem``.
+        ValueError: its names, shapes or types are not the network's; the message starts with ``problem``.
     """
     if not network.pretrained and (differences := _differences(state, network.state_dict())):
         raise ValueError(f"{problem}: {differences}: correct the network's settings, or choose other weights")
@@ -150,7 +150,7 @@ def _load_state(network: Network, state: dict[str, torch.Tensor], problem: str) 
 
 
 def _differences(state: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> str:
-    """How the names and shapes of two state dictionaries differ, in words; empty if they do not."""
+    """How the names, shapes and types of two state dictionaries differ, in words; empty if they do not."""
     counters = "num_batches_tracked"  # which old files lack, and only a momentum of None reads
     found = {
         "missing": [name for name in expected if name not in state and not name.endswith(counters)],
@@ -159,6 +159,11 @@ def _differences(state: Mapping[str, torch.Tensor], expected: Mapping[str, torch
             f"{name} {list(each.shape)} instead of {list(expected[name].shape)}"
             for name, each in state.items()
             if name in expected and each.shape != expected[name].shape
+        ],
+        "of another type": [  # quantized, for example: without their scale, they mean something else
+            f"{name} {each.dtype}"
+            for name, each in state.items()
+            if name in expected and expected[name].is_floating_point() and not each.is_floating_point()
         ],
     }
     return "; ".join(f"{len(names)} {kind} ({_first_few(names)})" for kind, names in found.items() if names)

@@ -39,6 +39,8 @@ CHECKPOINTS = 5
 EMBEDDING_SIZE = 512
 """Of a teacher, at most, as a rule."""
 GIB = 2**30
+WORK = ".check"
+"""How the name of the folder starts in which a check works."""
 
 
 class StudyError(ValueError):
@@ -126,7 +128,9 @@ def check_study(study: StudyParts, folder: str) -> None:
     """
     found = Found()
     Path(folder).mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".check", dir=folder) as work:
+    for leftover in Path(folder).glob(f"{WORK}*"):  # of a check that was killed
+        shutil.rmtree(leftover)
+    with tempfile.TemporaryDirectory(prefix=WORK, dir=folder) as work:
         datasets = _check_datasets(study, Path(work), found)
         labels = _check_split(study, datasets, found)
         with found.problem_of("execution"):

@@ -14,6 +14,9 @@ pathvars:
     results=f"results/{study['study']}",
 
 
+sharing.remove_broken_links(PATHVARS.apply("<results>"))
+
+
 report: "report/workflow.rst"
 
 

@@ -12,7 +12,7 @@ ROOT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parents[
 sys.path.insert(0, str(ROOT / "src"))
 os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [str(ROOT / "src"), os.getenv("PYTHONPATH")])))
 
-from triplet_distillation import configuration, methods, portable, provenance, registry, versions
+from triplet_distillation import configuration, methods, portable, provenance, registry, sharing, versions
 
 try:
     config = configuration.in_order_of(config, configuration.read_yaml(ROOT / "config.yaml"))

@@ -14,6 +14,10 @@ pathvars:
     results=f"results/{study['study']}",
 
 
+if workflow.is_main_process:
+    sharing.remove_broken_links(PATHVARS.apply("<results>"))
+
+
 report: "report/workflow.rst"
 
 

@@ -11,7 +11,7 @@ import pytest
 from triplet_distillation import sharing
 from triplet_distillation.files import read_json
 from triplet_distillation.provenance import file_digest
-from triplet_distillation.sharing import identity, make_once
+from triplet_distillation.sharing import identity, make_once, remove_broken_links
 
 
 class Study:
@@ -177,3 +177,16 @@ def test_what_one_changed_file_makes_again_has_other_identities_in_all_files(stu
     Path(first.outputs["store"]).resolve().unlink()
     second.run()
     assert identity(first.outputs["table"]) != before
+
+
+def test_links_to_shared_results_that_are_gone_are_removed_and_nothing_else(studies, tmp_path):
+    first, second = studies
+    first.run()
+    second.run(settings=2)
+    (second.folder / "own").symlink_to("nothing")
+    shutil.rmtree(Path(first.outputs["store"]).resolve().parent)
+    for study in studies:
+        remove_broken_links(study.folder)
+    assert not [path for path in map(Path, first.outputs.values()) if path.is_symlink()]
+    assert len(second.contents()) == 2
+    assert (second.folder / "own").is_symlink()

@@ -15,8 +15,8 @@ PACKAGE = Path(__file__).parent
 EXCLUDED_MODULES = {"logs.py", "sharing.py"}
 """Modules that never affect a result: terminal and log, and where results are kept."""
 MESSAGE_FUNCTIONS = {"summary", "log", "logging"}
-"""Functions, and objects with methods, that only tell people something. ``print`` may write a file, and ``warnings`` may
-be told to stop a job: they count."""
+"""Functions, and objects with methods, that only tell people something. ``print`` may write a file, and ``warnings``
+may be told to stop a job: they count."""
 LIBRARIES = ("torch", "numpy", "opencv-python-headless", "onnxruntime", "mtcnn")
 """Those that compute results: another version of one may round differently."""
 

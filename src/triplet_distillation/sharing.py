@@ -90,6 +90,19 @@ def _link(path: Path, target: Path) -> None:
     temporary.replace(path)
 
 
+def remove_broken_links(folder: str | Path) -> None:
+    """Remove a study's links to shared results that are gone, so that they are made again.
+
+    Snakemake takes a link to nothing for a file, and stops because that has no time.
+    """
+    for parent, folders, names in os.walk(folder):
+        if "images" in folders:  # many files, none of them shared
+            folders.remove("images")
+        for path in (Path(parent, name) for name in names):
+            if path.is_symlink() and not path.exists() and "shared" in path.readlink().parts:
+                path.unlink()
+
+
 def identity(path: str | Path) -> str:
     """What is in a file: its place in a shared folder and when it was made, or else its SHA-256.
 

@@ -84,6 +84,14 @@ def test_own_pairs_are_read_as_text(tmp_path):
     assert table.to_numpy().tolist() == [["001", "NA", True, 1], ["1", "01", False, 2]]
 
 
+@pytest.mark.parametrize(("genuine", "impostor"), [("1", "0"), ("TRUE", "FALSE"), ("true", "false"), ("1.0", "0.0")])
+def test_own_pairs_say_same_as_spreadsheets_write_it(tmp_path, genuine, impostor):
+    path = tmp_path / "pairs.csv"
+    path.write_text(f"a,b,same\nx,y,{genuine}\nx,z,{impostor}\n")
+    table = open_source({"source": "folder", "path": "x"}).read_pairs(path, tmp_path)
+    assert table.same.tolist() == [True, False]
+
+
 def test_own_pairs_without_folds_are_divided_into_ten(tmp_path):
     path = tmp_path / "pairs.csv"
     path.write_text("a,b,same\n" + "x,y,1\n" * 20 + "x,z,0\n" * 10)
@@ -102,7 +110,7 @@ def test_few_own_pairs_are_divided_so_that_every_fold_has_both_kinds(tmp_path):
     ("text", "message"),
     [
         ("a,b\nx,y\n", "no column same"),
-        ("a,b,same\nx,y,1\nx,y,true\n", "line 3: same is 'true', not 1 or 0"),
+        ("a,b,same\nx,y,1\nx,y,yes\n", "line 3: same is 'yes', not 1 or 0"),
         ("a,b,same,fold\nx,y,1,\n", "line 2: fold is '', not a whole number"),
         ("a,b,same\nx,y,1\n\nx,y,2\n", "line 3: same is '', not 1 or 0"),
         ("a,b,same\nx,x,1\n", "line 2: a and b are the same image, 'x'"),

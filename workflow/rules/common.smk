@@ -29,6 +29,18 @@ class StudyError(WorkflowError):
     __traceback__ = property(lambda self: None, lambda self, value: None)
 
 
+from triplet_distillation import (
+    configuration,
+    local_files,
+    logs,
+    methods,
+    portable,
+    provenance,
+    registry,
+    sharing,
+    versions,
+)
+
 try:
     default_study = configuration.read_yaml(ROOT / "config.yaml")
     config = configuration.in_order_of(config, default_study)

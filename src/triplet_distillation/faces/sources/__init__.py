@@ -119,7 +119,10 @@ def consecutive_folds(same: pd.Series) -> pd.Series:
     return 1 + kind.cumcount() * min(FOLDS, sizes.min()) // sizes
 
 
-SAME = {"1": True, "0": False, "1.0": True, "0.0": False, "True": True, "False": False}
+SAME = {"1": True, "0": False, "1.0": True, "0.0": False}
+SAME |= {
+    spelling: value for value in (True, False) for spelling in (str(value), str(value).lower(), str(value).upper())
+}
 """The column ``same`` as people and programs write it."""
 
 

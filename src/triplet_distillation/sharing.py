@@ -8,7 +8,7 @@ import datetime
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from triplet_distillation.files import locked, read_json, write_json
@@ -46,17 +46,22 @@ def make_once(
         else:
             started = time.monotonic()
             make()
+            seconds = time.monotonic() - started
             for name, path in outputs.items():
                 shutil.move(path, kept[name])
-            record = {
-                "made": datetime.datetime.now().astimezone().isoformat(timespec="microseconds"),
-                "seconds": round(time.monotonic() - started, 3),
-                "files": {path.name: {**_stamp(path), "sha256": file_digest(path)} for path in kept.values()},
-                "decided_by": decided,
-            }
-            write_json(entry / RECORD, record)
+            write_json(entry / RECORD, _record(kept.values(), seconds, decided))
         for name, path in outputs.items():
             _link(Path(path), kept[name])
+
+
+def _record(kept: Iterable[Path], seconds: float, decided: dict) -> dict:
+    """What :data:`RECORD` says: when the files were made, in how many seconds, what is in them, what decided them."""
+    return {
+        "made": datetime.datetime.now().astimezone().isoformat(timespec="microseconds"),
+        "seconds": round(seconds, 3),
+        "files": {path.name: {**_stamp(path), "sha256": file_digest(path)} for path in kept},
+        "decided_by": decided,
+    }
 
 
 def _stamp(path: Path) -> dict[str, int]:

@@ -26,9 +26,10 @@ def made_with(path: str | Path) -> dict[str, str]:
 
             return json.loads((pq.read_schema(path).metadata or {}).get(b"libraries", "{}"))
         case ".arrow":
-            from triplet_distillation.faces.store import FaceStore
+            import pyarrow as pa
 
-            return FaceStore(path).metadata.get("libraries", {})
+            with pa.memory_map(str(path)) as opened:
+                return json.loads(pa.ipc.open_file(opened).schema.metadata[b"faces"]).get("libraries", {})
     raise ValueError(f"{path} does not say with what it was made")
 
 

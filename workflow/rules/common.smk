@@ -590,11 +590,10 @@ TRAINING_TIMINGS = {
 
 def training_to_check(settings, runs):
     """A training, as the library's TrainingParts."""
-    method = {"loss": settings["loss"]}
+    method = settings["loss_settings"] | {"loss": settings["loss"]}
     return {
         **{key: settings[key] for key in ("network", "loss", "loss_settings", "training")},
-        "independent": not methods.required_inputs(settings["loss_settings"] | method)
-        and not methods.is_control(settings["loss_settings"] | method),
+        "independent": not (methods.required_inputs(method) or methods.is_control(method)),
         "runs": runs,
     }
 

@@ -52,6 +52,18 @@ def test_default_study_is_valid_and_every_default_is_filled_in():
         ("training_data/dataset", "lfw", ["training_data.dataset", "Defined: orl"]),
         ("seeds", [], ["seeds"]),
         ("seeds", 0, ["seeds", "expected a list"]),
+        ("seeds", [0.0, 1], ["seeds.0: expected a whole number, got 0.0 (float). Write 0."]),
+        ("rounds", 1.0, ["rounds: expected a whole number, got 1.0 (float). Write 1."]),
+        (
+            "student/training/learning_rate",
+            float("nan"),
+            ["student.training.learning_rate: expected a number, got nan"],
+        ),
+        (
+            "methods/triplet_0.3/training",
+            {"iterations": 8.0},
+            ["methods.triplet_0.3.training.iterations: expected a whole number, got 8.0 (float). Write 8."],
+        ),
         ("study", "a/b", ["study", "letters, digits"]),
         ("execution/device", "gpu", ["execution.device"]),
         ("execution/device", "cuda", ["execution.portable", "device cuda", "set portable to false"]),

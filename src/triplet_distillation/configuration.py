@@ -98,13 +98,27 @@ def check_name(config: dict, default: dict) -> None:
     Raises:
         ConfigurationError: it has the same name.
     """
-    images, default_images = (
-        {name: _images_of(entry) for name, entry in each["datasets"].items() if entry} for each in (config, default)
-    )
-    if config["study"] == default["study"] and images != default_images:
+    if config["study"] == default["study"] and _has_other_images(config, default):
         refuse(
             [f"study: {config['study']!r} is the default study, but datasets are others: give this study another name"]
         )
+
+
+def with_title(config: dict, default: dict) -> dict:
+    """The configuration, with its name as the title if its title is that of other images.
+
+    Args:
+        config, default: as in the files.
+    """
+    inherited = config.get("title") == default["title"] and _has_other_images(config, default)
+    return config | {"title": config["study"]} if inherited else config
+
+
+def _has_other_images(config: dict, default: dict) -> bool:
+    images, default_images = (
+        {name: _images_of(entry) for name, entry in each["datasets"].items() if entry} for each in (config, default)
+    )
+    return images != default_images
 
 
 def refuse(problems: Iterable[str]) -> None:

@@ -52,6 +52,18 @@ def test_default_study_is_valid_and_every_default_is_filled_in():
         ("training_data/dataset", "lfw", ["training_data.dataset", "Defined: orl"]),
         ("seeds", [], ["seeds"]),
         ("seeds", 0, ["seeds", "expected a list"]),
+        ("seeds", [0.0, 1], ["seeds.0: expected a whole number, got 0.0 (float). Write 0."]),
+        ("rounds", 1.0, ["rounds: expected a whole number, got 1.0 (float). Write 1."]),
+        (
+            "student/training/learning_rate",
+            float("nan"),
+            ["student.training.learning_rate: expected a number, got nan"],
+        ),
+        (
+            "methods/triplet_0.3/training",
+            {"iterations": 8.0},
+            ["methods.triplet_0.3.training.iterations: expected a whole number, got 8.0 (float). Write 8."],
+        ),
         ("study", "a/b", ["study", "letters, digits"]),
         ("execution/device", "gpu", ["execution.device"]),
         ("execution/device", "cuda", ["execution.portable", "device cuda", "set portable to false"]),
@@ -651,6 +663,23 @@ def test_file_that_has_been_used_or_that_a_study_makes_need_not_be_there(tmp_pat
         (results / product).touch()
     left = {line.split(": ")[0].strip() for line in problems_with_files(study, results)}
     assert {*KEYS_OF_FILES} - left == {"datasets.mine.path", "networks.sface.path", "benchmarks.own.pairs.file"}
+
+
+@pytest.mark.parametrize(
+    ("datasets", "title", "expected"),
+    [
+        ({"orl": None, "mine": {"source": "folder", "path": "photos"}}, None, "mine"),
+        ({"mine": {"source": "folder", "path": "photos"}}, "My photographs", "My photographs"),
+        ({"orl": {"source": "orl", "alignment": {"batch_size": 16}}}, None, "Triplet distillation on the ORL faces"),
+    ],
+)
+def test_study_of_other_images_does_not_take_over_the_title(datasets, title, expected):
+    """Its report and the card of its model would name faces that it has never seen."""
+    default = configuration.read_yaml(ROOT / "config.yaml")
+    config = copy.deepcopy(default) | {"study": "mine"}
+    config["datasets"] |= datasets
+    config["title"] = title or default["title"]
+    assert configuration.with_title(config, default)["title"] == expected
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,12 @@ def test_page_of_methods_is_up_to_date_and_complete():
     assert ":func:" not in page
 
 
-SAID_BY_OTHERS = {"No such file or directory", "No such file or directory: 'table2'", "Directory cannot be locked"}
+SAID_BY_OTHERS = {
+    "Config entry must start with a valid identifier",
+    "No such file or directory",
+    "No such file or directory: 'table2'",
+    "Directory cannot be locked",
+}
 SAID_BY_OTHERS |= {"No space left on device"}
 
 

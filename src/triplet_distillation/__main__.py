@@ -6,6 +6,7 @@ embed MODEL FOLDER           a table of embeddings, as Parquet
 
 import argparse
 import io
+import logging
 import sys
 from pathlib import Path
 
@@ -28,6 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     embedding.add_argument("folder", type=Path)
     embedding.add_argument("--output", type=Path, default=Path("embeddings.parquet"))
     options = parser.parse_args(arguments)
+    logging.basicConfig(format="note: %(message)s")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # names of people and files, in a locale that may lack their letters
             stream.reconfigure(errors="backslashreplace")

@@ -9,6 +9,7 @@ key that was renamed, with its new name.
 import copy
 import fnmatch
 import json
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,18 @@ MOVED_KEYS = {"datasets.*.protocol": "benchmarks.<name>.published.protocol"}
 """Keys of version 0.1.0 that are now somewhere else."""
 
 
+# JSON takes 2.0 for a whole number, but neither range nor slices of Python do. No setting may be NaN or infinite.
+_Validator = validators.extend(
+    Draft202012Validator,
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine_many(
+        {
+            "integer": lambda checker, value: type(value) is int,
+            "number": lambda checker, value: type(value) in (int, float) and math.isfinite(value),
+        }
+    ),
+)
+
+
 def read_yaml(path: str | Path) -> dict:
     return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
 
@@ -69,7 +82,7 @@ def resolve(config: dict, schema: dict) -> dict:
     resolved = _plain(config)
     removed = _drop_nulls(resolved)
     _filling_validator(schema).validate(resolved)
-    problems = [_explain(error) for error in sorted(Draft202012Validator(schema).iter_errors(resolved), key=_path)]
+    problems = [_explain(error) for error in sorted(_Validator(schema).iter_errors(resolved), key=_path)]
     problems = problems or _check_names(resolved, schema)
     if problems:
         refuse(problem + _why_removed(problem, removed) for problem in problems)
@@ -85,13 +98,27 @@ def check_name(config: dict, default: dict) -> None:
     Raises:
         ConfigurationError: it has the same name.
     """
-    images, default_images = (
-        {name: _images_of(entry) for name, entry in each["datasets"].items() if entry} for each in (config, default)
-    )
-    if config["study"] == default["study"] and images != default_images:
+    if config["study"] == default["study"] and _has_other_images(config, default):
         refuse(
             [f"study: {config['study']!r} is the default study, but datasets are others: give this study another name"]
         )
+
+
+def with_title(config: dict, default: dict) -> dict:
+    """The configuration, with its name as the title if its title is that of other images.
+
+    Args:
+        config, default: as in the files.
+    """
+    inherited = config.get("title") == default["title"] and _has_other_images(config, default)
+    return config | {"title": config["study"]} if inherited else config
+
+
+def _has_other_images(config: dict, default: dict) -> bool:
+    images, default_images = (
+        {name: _images_of(entry) for name, entry in each["datasets"].items() if entry} for each in (config, default)
+    )
+    return images != default_images
 
 
 def refuse(problems: Iterable[str]) -> None:
@@ -237,6 +264,8 @@ def _cause(value: Any, expected: str) -> str:
         return _cause_of_text(value)
     if expected == "text":
         return " Put it in quotes."
+    if expected == "a whole number" and isinstance(value, float) and value.is_integer():
+        return f" Write {int(value)}."
     if expected == "a list" and not isinstance(value, dict):
         return f" A list of one value is written [{json.dumps(value)}]."
     if expected in ("a boolean", "bool"):
@@ -634,7 +663,7 @@ def _check_sampling(key: str, training: dict, execution: dict) -> list[str]:
 
 
 def _check_training(key: str, training: dict, schema: dict) -> list[str]:
-    errors = sorted(Draft202012Validator(schema).iter_errors(training), key=_path)
+    errors = sorted(_Validator(schema).iter_errors(training), key=_path)
     return [f"{key}.{_explain(error).removeprefix('(top level): ')}" for error in errors]
 
 

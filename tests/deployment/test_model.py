@@ -2,6 +2,9 @@
 
 import os
 import re
+import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -70,6 +73,23 @@ def test_command_line_compares_images(images, model, capsys):
             assert score == pytest.approx(1, abs=1e-4)
 
 
+@pytest.mark.parametrize(("thresholds", "noted"), [([{**THRESHOLDS[1]}], True), ([], False), (THRESHOLDS, False)])
+def test_command_line_says_why_there_is_no_threshold(thresholds, noted, images, tmp_path, capsys):
+    path = write_model(tmp_path / "model.onnx", thresholds)
+    assert main(["compare", str(path), str(images[0]), str(images[1])]) == 0
+    assert ("enough impostor pairs" in capsys.readouterr().err) is noted
+
+
+def test_command_line_notes_what_embed_passes_over(images, model, tmp_path):
+    """As notes, not as records of a log."""
+    (tmp_path / "anna").mkdir()
+    shutil.copy(images[0], tmp_path / "anna")
+    (tmp_path / "anna/notes.txt").write_text("x")
+    command = [sys.executable, "-m", "triplet_distillation", "embed", str(model), str(tmp_path)]
+    process = subprocess.run([*command, "--output", str(tmp_path / "out.csv")], capture_output=True, text=True)
+    assert process.stderr.startswith(f"note: {tmp_path}: passed over 1 without the ending of an image")
+
+
 def test_embed_writes_a_row_for_every_file(images, model, tmp_path, capsys):
     folder = tmp_path / "images"
     (folder / "deep").mkdir(parents=True)
@@ -133,6 +153,7 @@ def test_embed_checks_the_output_before_it_computes(images, model, tmp_path, cap
         (["compare", "{text}", "{face}", "{face}"], "text.jpg cannot be read"),
         (["compare", "{damaged}", "{face}", "{face}"], "damaged.onnx cannot be opened as an ONNX model"),
         (["compare", "missing.onnx", "{face}", "{face}"], "there is no model at missing.onnx"),
+        (["compare", "{model}", "{face}", "{empty}"], "empty is a folder: name an image"),
         (["embed", "{model}", "{empty}"], "has no images"),
         (["embed", "{model}", "missing"], "missing is not a folder"),
     ],

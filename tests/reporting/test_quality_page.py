@@ -32,7 +32,7 @@ def test_files_that_were_passed_over_are_on_the_page(tmp_path):
     for name in ("a<b.png", "Bo/notes.txt", "Bo/more.txt"):
         (tmp_path / "mine" / name).write_bytes(b"x")
     page = write_page(tmp_path, settings)
-    assert "3 files were passed over:" in page
+    assert "Files that were passed over: 3<" in page
     assert "without the ending of an image" in page
     assert "Bo/more.txt" in page
     assert "a&lt;b.png" in page

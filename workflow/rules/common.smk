@@ -46,6 +46,8 @@ try:
     config = configuration.in_order_of(config, default_study)
     study = configuration.resolve(config, configuration.read_yaml(ROOT / "workflow/schemas/config.schema.yaml"))
     configuration.check_name(config, default_study)
+    config = configuration.with_title(config, default_study)
+    study["title"] = config.get("title", study["title"])
 except configuration.ConfigurationError as error:
     raise StudyError(str(error))
 

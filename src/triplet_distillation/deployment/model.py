@@ -78,7 +78,7 @@ def _open_onnx(path: Path) -> tuple[ONNXTeacher, dict[str, Any]]:
 
 class Comparison(NamedTuple):
     """``score``, the cosine; ``threshold`` at false accept rate ``far`` on ``benchmark``, None if unknown; ``notes`` on
-    images with several faces."""
+    images with several faces, and on why there is no threshold."""
 
     score: float
     threshold: float | None
@@ -117,6 +117,11 @@ def compare(
     a, b = model.embed(np.stack(faces), [str(first), str(second)])
     score = float(a @ b)
     if chosen is None:
+        if model.metadata.get("thresholds"):
+            notes.append(
+                "no benchmark of the model has enough impostor pairs for a threshold; README.md beside the model says "
+                "how many are required"
+            )
         return Comparison(score, None, None, None, tuple(notes))
     return Comparison(score, chosen["threshold"], chosen["far"], chosen["benchmark"], tuple(notes))
 
@@ -155,6 +160,8 @@ def choose_threshold(thresholds: list[dict], far: float | None, benchmark: str |
 
 
 def _read(path: Path) -> np.ndarray:
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder: name an image, or use embed")
     try:
         return read_image(path)
     except ValueError as error:

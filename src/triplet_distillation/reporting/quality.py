@@ -157,7 +157,7 @@ def _passed_over(origin: str) -> list[str]:
     ]
     number = sum(each["count"] for each in found.values())
     return [
-        pages.paragraph(f"{number} files were passed over:"),
+        pages.paragraph(f"Files that were passed over: {number}"),
         pages.table(["reason", "files", "the first"], cells),
     ]
 
@@ -168,4 +168,4 @@ def _unreadable(outcomes: str) -> list[str]:
     if table.empty:
         return []
     cells = [[f" {html.escape(str(row.path))}", f" {html.escape(str(row.reason))}"] for row in table.itertuples()]
-    return [pages.paragraph(f"{len(table)} files could not be read:"), pages.table(["file", "reason"], cells)]
+    return [pages.paragraph(f"Files that could not be read: {len(table)}"), pages.table(["file", "reason"], cells)]

@@ -118,6 +118,9 @@ def test_everything_that_is_wrong_is_in_one_list(study, tmp_path):
                 "mine", [HELD_OUT | {"held_out": {"identities": 3, "folds": 2, "seed": 0}}], ACCURACY
             ),
             "on gone": BenchmarkParts("gone", [HELD_OUT], ACCURACY),
+            "own": BenchmarkParts(
+                "mine", [{"pairs": {"file": "no pairs.csv", "folds": []}, "round": (0, 1)}], ACCURACY
+            ),
         },
         trainings={
             name: parts._replace(training=TRAINING | {"sampling": {"kind": "pk", "p": 30, "k": 2}})
@@ -131,6 +134,7 @@ def test_everything_that_is_wrong_is_in_one_list(study, tmp_path):
         "datasets.gone: ",
         "datasets.pack: ",
         "benchmarks.unseen: ",
+        "benchmarks.own: 'no pairs.csv' does not exist",
         "teacher: ",
         "models/nan: ",
         "models/scored: ",
@@ -139,8 +143,8 @@ def test_everything_that_is_wrong_is_in_one_list(study, tmp_path):
     assert [line[: len(start)] for line, start in zip(found, expected, strict=True)] == expected
     assert "96×96" in found[1]
     assert "4 held-out" in found[2]
-    assert "NaN" in found[4]
-    assert "only 8" in found[6]
+    assert "NaN" in found[5]
+    assert "only 8" in found[7]
 
 
 def test_images_that_cannot_be_read_are_noted_and_not_counted(study, photos, tmp_path, caplog):

@@ -111,7 +111,9 @@ class Found:
         try:
             yield
         except (ValueError, OSError, RuntimeError) as error:
-            self.problems.setdefault(str(error), []).append(what)
+            missing = isinstance(error, FileNotFoundError) and error.filename
+            problem = f"{missing!r} does not exist: correct its path in the configuration" if missing else str(error)
+            self.problems.setdefault(problem, []).append(what)
 
 
 def check_study(study: StudyParts, folder: str) -> None:

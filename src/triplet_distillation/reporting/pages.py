@@ -11,7 +11,7 @@ body { font: 15px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; m
 h1 { font-size: 1.35rem; margin: 0 0 .6rem; } h2 { font-size: 1.1rem; margin: 2rem 0 .5rem; }
 table { border-collapse: collapse; margin: .5rem 0; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .6rem; text-align: right; white-space: nowrap; } th { white-space: normal; }
-th:first-child, td:first-child { text-align: left; }
+th:first-child, td:first-child, th.text { text-align: left; }
 td.text { text-align: left; white-space: normal; overflow-wrap: anywhere; min-width: 12rem; }
 thead th { border-bottom: 2px solid #1a1a1a; vertical-align: bottom; } thead tr.groups th { border-bottom: 0;
   text-align: center; }
@@ -34,7 +34,7 @@ def page(title: str, *parts: str) -> str:
 
 
 def table(header: list[str], rows: list[list[str]], groups: list[tuple[str, int]] | None = None) -> str:
-    """An HTML table. Cells are HTML; a cell that starts with a space is running text, aligned left.
+    """An HTML table. Cells are HTML; a cell that starts with a space is running text, aligned left, as is its heading.
 
     Args:
         header: column headings.
@@ -44,7 +44,9 @@ def table(header: list[str], rows: list[list[str]], groups: list[tuple[str, int]
     over = ""
     if groups:
         over = '<tr class="groups">' + "".join(f'<th colspan="{span}">{text}</th>' for text, span in groups) + "</tr>"
-    head = "<tr>" + "".join(f"<th>{cell}</th>" for cell in header) + "</tr>"
+    is_text = [cell.startswith(" ") for cell in rows[0]] if rows else [False] * len(header)
+    heads = (f'<th class="text">{cell}</th>' if text else f"<th>{cell}</th>" for cell, text in zip(header, is_text))
+    head = "<tr>" + "".join(heads) + "</tr>"
     body = "".join("<tr>" + "".join(_cell(cell) for cell in row) + "</tr>\n" for row in rows)
     return f'<div class="scroll"><table><thead>{over}{head}</thead>\n<tbody>\n{body}</tbody></table></div>'
 

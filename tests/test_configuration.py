@@ -661,10 +661,10 @@ def test_file_that_has_been_used_or_that_a_study_makes_need_not_be_there(tmp_pat
     [
         ({"orl": None, "mine": {"source": "folder", "path": "photos"}}, None, "mine"),
         ({"mine": {"source": "folder", "path": "photos"}}, "My photographs", "My photographs"),
-        ({"orl": {"source": "orl", "alignment": {"batch_size": 16}}}, None, "Triplet distillation on the ORL faces"),
+        ({"orl": {"source": "orl", "alignment": {"batch_size": 16}}}, None, "mine"),
     ],
 )
-def test_study_of_other_images_does_not_take_over_the_title(datasets, title, expected):
+def test_study_does_not_take_over_the_title_of_the_default_study(datasets, title, expected):
     """Its report and the card of its model would name faces that it has never seen."""
     default = configuration.read_yaml(ROOT / "config.yaml")
     config = copy.deepcopy(default) | {"study": "mine"}

@@ -105,12 +105,12 @@ def check_name(config: dict, default: dict) -> None:
 
 
 def with_title(config: dict, default: dict) -> dict:
-    """The configuration, with its name as the title if its title is that of other images.
+    """The configuration, with its name as the title if it has none of its own.
 
     Args:
-        config, default: as in the files.
+        config, default: as in the files; the default study's title is no other study's.
     """
-    inherited = config.get("title") == default["title"] and _has_other_images(config, default)
+    inherited = config.get("title") == default["title"] and config["study"] != default["study"]
     return config | {"title": config["study"]} if inherited else config
 
 

@@ -17,18 +17,6 @@ os.environ.update(
     PYTHONPATH=os.pathsep.join(filter(None, [str(ROOT / "src"), os.getenv("PYTHONPATH")])), PYTHONUTF8="1"
 )
 
-from triplet_distillation import configuration, local_files, logs, methods, portable, provenance, registry, versions
-
-# Before any job of this run writes its log.
-STARTED = time.time()
-
-
-class StudyError(WorkflowError):
-    """What a user can correct: shown without the lines of this workflow that noticed it."""
-
-    __traceback__ = property(lambda self: None, lambda self, value: None)
-
-
 from triplet_distillation import (
     configuration,
     local_files,
@@ -40,6 +28,16 @@ from triplet_distillation import (
     sharing,
     versions,
 )
+
+# Before any job of this run writes its log.
+STARTED = time.time()
+
+
+class StudyError(WorkflowError):
+    """What a user can correct: shown without the lines of this workflow that noticed it."""
+
+    __traceback__ = property(lambda self: None, lambda self, value: None)
+
 
 try:
     default_study = configuration.read_yaml(ROOT / "config.yaml")
@@ -588,6 +586,14 @@ TRAINING_TIMINGS = {
     ),
     **{model: [f"<results>/{model}/seed{seed}/timing.json" for seed in SEEDS] for model in STUDENTS},
 }
+
+
+def model_in_words(role):
+    """The network of teacher or student, and how it was trained."""
+    network = study[role]["network"]
+    if role in PRETRAINED:
+        return f"{network}, pretrained"
+    return f"{network}, {study[role]['training']['iterations']} steps of {methods.loss_title(study[role]['method'])}"
 
 
 def training_to_check(settings, runs):

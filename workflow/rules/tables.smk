@@ -73,6 +73,7 @@ use rule template as make_findings with:
         margins=expand("<results>/calibration/{distance}.seed{seed}.json", distance=DISTANCES, seed=SEEDS),
     output:
         csv="<results>/tables/comparisons.csv",
+        sentences="<results>/tables/findings.json",
         html=report(
             "<results>/tables/findings.html",
             caption=caption("findings"),

@@ -1,6 +1,6 @@
 from triplet_distillation.logs import logged_to
 from triplet_distillation.reporting.context import ReportContext, group
-from triplet_distillation.reporting.findings import FindingsFiles, TrainingFacts, write_findings
+from triplet_distillation.reporting.findings import AboutNumbers, FindingsFiles, TrainingFacts, write_findings
 from triplet_distillation.reporting.protocols import describe_protocols, describe_split
 from triplet_distillation.reporting.runs import Evaluations
 
@@ -16,9 +16,9 @@ with logged_to(snakemake.log[0]):
             margins=group(snakemake.input.margins, dict.fromkeys(names.distances, runs)),
             from_scratch=names.from_scratch,
         ),
-        protocols=[
-            *describe_split(context, names.held_out, names.imported),
-            *describe_protocols(context, snakemake.input.stores),
-        ],
-        outputs=FindingsFiles(snakemake.output.csv, snakemake.output.html),
+        about=AboutNumbers(
+            split=describe_split(context, names.held_out, names.imported),
+            protocols=describe_protocols(context, snakemake.input.stores),
+        ),
+        outputs=FindingsFiles(snakemake.output.csv, snakemake.output.html, snakemake.output.sentences),
     )

@@ -7,12 +7,14 @@ import numpy as np
 import pandas as pd
 
 from triplet_distillation.evaluation import significance
-from triplet_distillation.files import read_json, write_text
+from triplet_distillation.files import read_json, write_json, write_text
 from triplet_distillation.reporting import pages
 from triplet_distillation.reporting.context import METHOD_PREFIX, PERCENT, ReportContext, distance_name
 from triplet_distillation.reporting.runs import METRICS, Evaluations, basis
 from triplet_distillation.tabular import read_table, write_table
 
+WARNING = "Warning: "
+"""Starts a sentence about a stage that went wrong."""
 MIN_ACTIVE_PERCENT = 1
 """Mean fraction of active triplets, in percent, below which a second stage has nothing to learn."""
 
@@ -104,17 +106,25 @@ def compare_models(evaluations: Evaluations, claims: list[tuple[str, str]]) -> p
 
 
 class FindingsFiles(NamedTuple):
-    """Paths of the comparisons (``csv``) and of the page (``html``)."""
+    """Paths of the comparisons (``csv``), of the page (``html``), and of its ``sentences`` (JSON)."""
 
     csv: str
     html: str
+    sentences: str
+
+
+class AboutNumbers(NamedTuple):
+    """Sentences about what the numbers mean: who was trained on (``split``), how it was tested (``protocols``)."""
+
+    split: list[str]
+    protocols: list[str]
 
 
 def write_findings(
     evaluations: Evaluations,
     claims: list[tuple[str, str]],
     training: TrainingFacts,
-    protocols: list[str],
+    about: AboutNumbers,
     outputs: FindingsFiles,
 ) -> None:
     """Write the page of findings, and the comparisons as a table.
@@ -123,7 +133,7 @@ def write_findings(
         evaluations: of every model.
         claims: pairs of models (A, B); the first ones open the page.
         training: what the runs logged, and where methods start.
-        protocols: what the numbers are about, in words.
+        about: what the numbers mean.
         outputs: paths.
     """
     context = evaluations.context
@@ -138,6 +148,7 @@ def write_findings(
         changes = {model: PERCENT * (found.own - means["student"].own) for model, found in students.items()}
         sentences += _about_methods(label, metric, changes, training.from_scratch, context.labels)
     sentences += _about_margins(training.margins) + _about_training(training.histories, context.labels)
+    write_json(outputs.sentences, {"sentences": sentences, **about._asdict()})
     write_text(
         outputs.html,
         pages.page(
@@ -145,7 +156,7 @@ def write_findings(
             pages.notes(sentences),
             "<h2>Which claims are supported</h2>",
             _comparison_table(comparisons, context.benchmarks),
-            pages.notes([*_explanations(comparisons), *protocols]),
+            pages.notes([*_explanations(comparisons), *about.split, *about.protocols]),
         ),
     )
 
@@ -229,7 +240,7 @@ def _about_teacher(benchmark: str, metric: str, teacher: MeanMetrics, student: M
     )
     if teacher.own < student.own or teacher.auc < student.auc:
         return [
-            f"Warning: the teacher is worse than the student that it is meant to teach: {numbers}. Train it "
+            f"{WARNING}the teacher is worse than the student that it is meant to teach: {numbers}. Train it "
             "longer or, if it is pretrained, check its color order and pixel normalization."
         ]
     return [f"The teacher is at least as good as the student: {numbers}."]
@@ -260,7 +271,7 @@ def _about_methods(
     if not below:
         sentences.append(f"No method ends below the student of the first stage on {label}.")
     sentences += [
-        f"Warning: {labels[model].removeprefix('+ ')} lost {-changes[model]:.2f} percentage points on {label}: lower "
+        f"{WARNING}{labels[model].removeprefix('+ ')} lost {-changes[model]:.2f} percentage points on {label}: lower "
         "its learning_rate."
         for model in below
         if model not in from_scratch and changes[model] < -MAX_LOSS
@@ -302,7 +313,7 @@ def _about_training(histories: dict[str, list[str]], labels: dict[str, str]) -> 
         sentences.append(f"{name}: {margin}{activity}.")
         if mean < MIN_ACTIVE_PERCENT:
             sentences.append(
-                f"Warning: {name} had almost nothing to learn: fewer than {MIN_ACTIVE_PERCENT}% of its triplets "
+                f"{WARNING}{name} had almost nothing to learn: fewer than {MIN_ACTIVE_PERCENT}% of its triplets "
                 "were active. Start from a student that was trained for fewer steps, or increase the margins."
             )
     return sentences

@@ -1,0 +1,116 @@
+"""Wall time and peak memory of every stage, from what Snakemake measures of each job (``benchmark:``)."""
+
+import html
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from triplet_distillation.files import write_json, write_text
+from triplet_distillation.reporting import pages
+from triplet_distillation.tabular import write_table
+
+
+class TimingFiles(NamedTuple):
+    """Paths of the table (``csv``, ``tex``), of the page (``html``), and of the ``totals`` (JSON)."""
+
+    csv: str
+    html: str
+    tex: str
+    totals: str
+
+
+def read_timings(folder: str | Path) -> pd.DataFrame:
+    """One row per job, by its start: ``rule, started, ended`` (s since 1970), ``seconds, peak_mib``.
+
+    Args:
+        folder: of the files ``<rule>.tsv`` and ``<rule>/<wildcards>.tsv``; a job ended when its file was written.
+    """
+    rows = []
+    for path in sorted(Path(folder).rglob("*.tsv")):
+        rule = path.relative_to(folder).parts[0].removesuffix(".tsv")
+        # Snakemake writes "-" for the memory of a job that ended before it was looked at.
+        found, ended = pd.read_csv(path, sep="\t", na_values="-").iloc[-1], path.stat().st_mtime
+        rows.append((rule, ended - found.s, ended, found.s, found.max_rss))
+    table = pd.DataFrame(rows, columns=["rule", "started", "ended", "seconds", "peak_mib"])
+    return table.sort_values("started", kind="stable", ignore_index=True)
+
+
+def time_at_work(started: pd.Series, ended: pd.Series) -> float:
+    """Seconds during which at least one job ran: pauses between two calls of Snakemake do not count."""
+    total, until = 0.0, float("-inf")
+    for start, end in sorted(zip(started, ended)):
+        total += max(0.0, end - max(start, until))
+        until = max(until, end)
+    return total
+
+
+def as_duration(seconds: float) -> str:
+    """Seconds in words: ``41 s``, ``3 min 5 s``, ``2 h 10 min``, ``3 d 4 h``."""
+    rest = round(seconds)
+    parts = []
+    for name, unit in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        number, rest = divmod(rest, unit)
+        parts += [f"{number} {name}"] if number or parts or name == "s" else []
+    return " ".join(part for part in parts[:2] if not part.startswith("0 ") or len(parts) == 1)
+
+
+def write_timings(folder: str, outputs: TimingFiles) -> None:
+    """Write the table of stages, one row per rule: ``rule, jobs, seconds, longest_seconds, peak_mib``; and the totals.
+
+    The totals are ``jobs``, ``seconds`` (the sum over jobs), ``seconds_at_work`` (see :func:`time_at_work`) and
+    ``peak_mib`` (None if it was not measured).
+
+    Args:
+        folder: as :func:`read_timings` takes it.
+        outputs: paths.
+    """
+    jobs = read_timings(folder)
+    by_rule = jobs.groupby("rule", sort=False)
+    table = by_rule.agg(
+        jobs=("seconds", "size"),
+        seconds=("seconds", "sum"),
+        longest_seconds=("seconds", "max"),
+        peak_mib=("peak_mib", "max"),
+    ).reset_index()
+    write_table(outputs.csv, table)
+    peak = jobs.peak_mib.max()
+    totals = {
+        "jobs": len(jobs),
+        "seconds": float(jobs.seconds.sum()),
+        "seconds_at_work": time_at_work(jobs.started, jobs.ended),
+        "peak_mib": None if pd.isna(peak) else float(peak),
+    }
+    write_json(outputs.totals, totals)
+    text = pd.DataFrame(
+        {
+            "stage": table.rule.str.replace("_", " "),
+            "jobs": table.jobs.map("{:,}".format),
+            "time of all jobs": table.seconds.map(as_duration),
+            "longest job": table.longest_seconds.map(as_duration),
+            "peak memory, MiB": ["–" if pd.isna(each) else f"{each:,.0f}" for each in table.peak_mib],
+        }
+    )
+    write_text(outputs.tex, pages.latex(text))
+    write_text(
+        outputs.html,
+        pages.page(
+            "Wall time and peak memory",
+            pages.paragraph(
+                f"The study took {as_duration(totals['seconds_at_work'])}, in which its {totals['jobs']:,} jobs "
+                f"ran for {as_duration(totals['seconds'])} altogether.",
+                "lead",
+            ),
+            pages.table(list(text), [[html.escape(cell) for cell in row] for row in text.to_numpy().tolist()]),
+            pages.notes(
+                [
+                    "Pauses between two calls of Snakemake do not count. Not counted either: starting Snakemake, and "
+                    "this report.",
+                    "A result that another study had already made is only linked: its job takes a second. How long the "
+                    "training itself took is in timing.json beside its weights.",
+                    "Peak memory is that of one job with its processes (resident set size, sampled by Snakemake); a "
+                    "dash if all jobs ended before the first sample.",
+                ]
+            ),
+        ),
+    )

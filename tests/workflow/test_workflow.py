@@ -17,6 +17,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from browser import Browser
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.workflow
@@ -152,12 +153,71 @@ def test_training_and_test_identities_are_disjoint(study):
 def test_report_is_complete_and_loads_nothing_from_the_web(study):
     report = (study.results / "report.html").read_text()
     for text in (
-        "Triplet distillation on the ORL faces",
+        "<h1>small</h1>",
         "Table 2: verification accuracy",
         "Calibration of the margins",
     ):
         assert text in report
     assert not re.search(r'<(script|link|img)[^>]+(src|href)="https?://', report)
+
+
+FRONT_PAGE = "document.querySelector('.front-page') !== null"
+
+
+def is_shown(item: str) -> str:
+    """Whether the report shows an item, in JavaScript."""
+    return f"[...document.querySelectorAll('iframe, img')].some(each => each.src === results[{item!r}].data_uri)"
+
+
+def tab_to(browser: Browser, condition: str) -> None:
+    """Press Tab until a JavaScript condition holds for the element that has the focus, ``active``."""
+    for _ in range(100):
+        browser.press("Tab")
+        if browser.evaluate(f"(active => {condition})(document.activeElement)"):
+            return
+    raise AssertionError(f"the keyboard does not reach {condition}")
+
+
+@pytest.mark.parametrize("width", [400, 1280])
+def test_report_opens_offline_at_any_width_without_a_problem(study, tmp_path, width):
+    with Browser(tmp_path, width, 800) as browser:
+        browser.open(study.results / "report.html")
+        browser.wait_for(FRONT_PAGE)
+        assert browser.evaluate("document.documentElement.scrollWidth") <= width
+        text = browser.evaluate("document.querySelector('.front-page').innerText")
+        for answer in ("Which method is best?", "No verdict: 1 run", "16 people in 1 run", "jobs"):
+            assert answer in text
+        linked = browser.evaluate("[...document.querySelectorAll('[data-item]')].map(link => link.dataset.item)")
+        assert len(linked) >= 10
+        for item in linked:
+            browser.evaluate("app.setView({navbarMode: 'menu', content: 'metadata'})")
+            browser.wait_for(FRONT_PAGE)
+            browser.evaluate(f"document.querySelector('[data-item=\"{item}\"]').click()")
+            browser.wait_for(is_shown(item))
+        assert not browser.problems
+
+
+def test_keyboard_reaches_every_item_of_the_report(study, tmp_path):
+    with Browser(tmp_path, 1280, 800) as browser:
+        browser.open(study.results / "report.html")
+        browser.wait_for(FRONT_PAGE)
+        tab_to(browser, "active.dataset.item !== undefined")
+        browser.press("Enter")
+        browser.wait_for("document.querySelector('iframe') !== null")
+        for category, items in browser.evaluate("categories").items():
+            tab_to(browser, "active.closest('nav ol li') !== null && active.closest('li').matches(':first-child')")
+            browser.press("Enter")
+            browser.wait_for(FRONT_PAGE)
+            tab_to(browser, f"active.innerText.trim() === {category!r}")
+            browser.press("Enter")
+            seen = []
+            for _ in items["Other"]:
+                tab_to(browser, "active.matches('td [role=group] a:first-child')")
+                browser.press("Enter")
+                seen.append(browser.evaluate("app.state.resultPath"))
+                browser.wait_for(is_shown(seen[-1]))
+            assert sorted(seen) == sorted(items["Other"])
+        assert not browser.problems
 
 
 def test_second_run_does_nothing(study):

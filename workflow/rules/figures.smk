@@ -7,7 +7,7 @@ use rule template as plot_faces with:
             "<results>/figures/faces.png",
             caption=caption("faces"),
             category="1 Faces",
-            labels={"item": "Aligned faces", "kind": "figure"},
+            labels={"item": "Aligned faces"},
         ),
     pathvars:
         name="plot_faces",
@@ -28,7 +28,7 @@ use rule template as plot_training_curves with:
             "<results>/figures/training_curves.svg",
             caption=caption("training_curves"),
             category="2 Training",
-            labels={"item": "Training curves", "kind": "figure"},
+            labels={"item": "Training curves"},
         ),
     pathvars:
         name="plot_training_curves",
@@ -51,7 +51,7 @@ use rule template as plot_center_similarities with:
             "<results>/figures/center_similarities.svg",
             caption=caption("center_similarities"),
             category="2 Training",
-            labels={"item": "Images and class means", "kind": "figure"},
+            labels={"item": "Images and class means"},
         ),
     pathvars:
         name="plot_center_similarities",
@@ -70,7 +70,7 @@ use rule template as plot_calibration with:
             "<results>/figures/calibration.svg",
             caption=caption("calibration"),
             category="3 Calibration",
-            labels={"item": "Calibration of the margins", "kind": "figure"},
+            labels={"item": "Calibration of the margins"},
         ),
     pathvars:
         name="plot_calibration",
@@ -92,7 +92,7 @@ use rule template as plot_triplets with:
             "<results>/figures/triplets.png",
             caption=caption("triplets"),
             category="3 Calibration",
-            labels={"item": "Triplets and their margins", "kind": "figure"},
+            labels={"item": "Triplets and their margins"},
         ),
     pathvars:
         name="plot_triplets",
@@ -112,7 +112,7 @@ use rule template as plot_roc with:
             "<results>/figures/roc.svg",
             caption=caption("roc"),
             category="4 Evaluation",
-            labels={"item": "ROC", "kind": "figure"},
+            labels={"item": "ROC"},
         ),
     pathvars:
         name="plot_roc",
@@ -129,7 +129,7 @@ use rule plot_roc as plot_score_distributions with:
             "<results>/figures/score_distributions.svg",
             caption=caption("score_distributions"),
             category="4 Evaluation",
-            labels={"item": "Score distributions", "kind": "figure"},
+            labels={"item": "Score distributions"},
         ),
     pathvars:
         name="plot_score_distributions",
@@ -149,7 +149,7 @@ use rule plot_roc as plot_accuracy_against_flops with:
             "<results>/figures/accuracy_against_flops.svg",
             caption=caption("accuracy_against_flops"),
             category="5 Tables of the paper",
-            labels={"item": "Accuracy against FLOPs", "kind": "figure"},
+            labels={"item": "Accuracy against FLOPs"},
         ),
     pathvars:
         name="plot_accuracy_against_flops",

@@ -55,7 +55,7 @@ use rule template as make_timing_table with:
             "<results>/tables/timings.html",
             caption=caption("timings"),
             category="8 Run",
-            labels={"item": "Wall time and peak memory", "kind": "table"},
+            labels={"item": "Wall time and peak memory"},
         ),
         tex="<results>/tables/timings.tex",
         totals="<results>/tables/timings.json",
@@ -80,7 +80,7 @@ use rule template as make_environment_page with:
             "<results>/tables/environment.html",
             caption=caption("environment"),
             category="8 Run",
-            labels={"item": "Environment and configuration", "kind": "table"},
+            labels={"item": "Environment and configuration"},
         ),
     pathvars:
         name="make_environment_page",

@@ -8,7 +8,7 @@ use rule template as make_table1 with:
             "<results>/tables/table1.html",
             caption=caption("table1"),
             category="5 Tables of the paper",
-            labels={"item": "Table 1: cost of the networks", "kind": "table"},
+            labels={"item": "Table 1: cost of the networks"},
         ),
         tex="<results>/tables/table1.tex",
     pathvars:
@@ -31,7 +31,7 @@ use rule template as make_table2 with:
             "<results>/tables/table2.html",
             caption=caption("table2"),
             category="5 Tables of the paper",
-            labels={"item": "Table 2: verification accuracy", "kind": "table"},
+            labels={"item": "Table 2: verification accuracy"},
         ),
         tex="<results>/tables/table2.tex",
     pathvars:
@@ -53,7 +53,7 @@ use rule template as make_verification_table with:
             "<results>/tables/verification.html",
             caption=caption("verification"),
             category="4 Evaluation",
-            labels={"item": "All verification metrics", "kind": "table"},
+            labels={"item": "All verification metrics"},
         ),
     pathvars:
         name="make_verification_table",
@@ -78,7 +78,7 @@ use rule template as make_findings with:
             "<results>/tables/findings.html",
             caption=caption("findings"),
             category="0 Findings",
-            labels={"item": "Findings", "kind": "table"},
+            labels={"item": "Findings"},
         ),
     pathvars:
         name="make_findings",
@@ -108,13 +108,13 @@ use rule template as make_methods_table with:
             "<results>/tables/methods.html",
             caption=caption("methods"),
             category="5 Tables of the paper",
-            labels={"item": "Methods compared", "kind": "table"},
+            labels={"item": "Methods compared"},
         ),
         figure=report(
             "<results>/figures/accuracy_against_training.svg",
             caption=caption("accuracy_against_training"),
             category="5 Tables of the paper",
-            labels={"item": "Accuracy against training cost", "kind": "figure"},
+            labels={"item": "Accuracy against training cost"},
         ),
     pathvars:
         name="make_methods_table",
@@ -140,7 +140,7 @@ use rule template as make_ablation_table with:
             "<results>/tables/ablations.html",
             caption=caption("ablations"),
             category="6 Ablations",
-            labels={"item": "Ablations", "kind": "table"},
+            labels={"item": "Ablations"},
         ),
     pathvars:
         name="make_ablation_table",
@@ -167,7 +167,7 @@ use rule template as make_quality_table with:
             "<results>/faces/quality.html",
             caption=caption("quality"),
             category="1 Faces",
-            labels={"item": "Images and faces", "kind": "table"},
+            labels={"item": "Images and faces"},
         ),
     pathvars:
         name="make_quality_table",

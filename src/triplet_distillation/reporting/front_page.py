@@ -175,14 +175,14 @@ def _certainty(found: Results, context: ReportContext) -> str:
         best, *others = _ranked(found, context, benchmark)
         verdict = _verdict_between(found, context, benchmark, best, others[0]) if others else "not judged"
         lines.append(
-            f"<strong>{html.escape(ANSWERS.get(verdict, f'No: {verdict}'))}</strong>"
+            f"<strong>{html.escape(ANSWERS.get(verdict, verdict.capitalize()))}</strong>"
             f"<p>{_name(context, best)} against {_name(context, others[0]) if others else 'nothing'}, the next best"
             f"{f' on {html.escape(label)}' if len(context.benchmarks) > 1 else ''}.</p>"
         )
     judged = found.comparisons[~found.comparisons.verdict.str.startswith("no verdict")]
     counts = ", ".join(f"{(judged.verdict == verdict).sum()} {verdict}" for verdict in ANSWERS)
-    summary = f"Of {len(judged)} comparisons: {counts}." if len(judged) else f"{found.comparisons.verdict.iloc[0]}."
-    return "".join(lines) + f"<p>{html.escape(summary)}</p>"
+    summary = f"<p>Of {len(judged)} comparisons: {counts}.</p>" if len(judged) else ""
+    return "".join(lines) + summary
 
 
 def _verdict_between(found: Results, context: ReportContext, benchmark: str, a: str, b: str) -> str:

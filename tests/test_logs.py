@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from triplet_distillation.logs import SHOWN_AT_END, causes_of_failure
+from triplet_distillation import logs
+from triplet_distillation.logs import SHOWN_AT_END, as_duration, causes_of_failure
 
 ROOT = Path(__file__).parents[1]
 
@@ -162,3 +163,50 @@ def test_cause_of_a_failure_is_shown_once(tmp_path, at_end):
     assert shown + len(causes_of_failure(tmp_path, 0)) * at_end == 1
     assert "Traceback" not in process.stderr
     assert "Traceback" in (tmp_path / "job.log").read_text()
+
+
+LONG_JOB = """
+import sys, time
+from triplet_distillation import logs
+
+clock = [0.0]
+time.monotonic = lambda: clock[0]
+with logs.logged_to(sys.argv[1]):
+    losses = []
+    for step in logs.progress(range(100), "train", "step", 300, 200, lambda rate: f"loss {losses[-1]}, {rate:.1f}/s"):
+        losses.append(step / 10)
+        clock[0] += 2.0
+"""
+
+
+def test_long_job_without_a_terminal_tells_every_minute_how_far_it_is(tmp_path):
+    log = tmp_path / "logs/train/teacher.seed0.log"
+    log.parent.mkdir(parents=True)
+    process = subprocess.run([sys.executable, "-c", LONG_JOB, log], capture_output=True, text=True, check=True)
+    shown = process.stderr.splitlines()
+    assert shown == [
+        "train/teacher.seed0: train, step 230 of 300, loss 2.9, 0.5/s, 2 min 20 s left",
+        "train/teacher.seed0: train, step 260 of 300, loss 5.9, 0.5/s, 1 min 20 s left",
+        "train/teacher.seed0: train, step 290 of 300, loss 8.9, 0.5/s, 20 s left",
+    ]
+    assert all(line in log.read_text() for line in shown)
+
+
+def test_items_without_a_length_have_no_time_left(monkeypatch, caplog):
+    clock = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+    caplog.set_level("INFO")
+    seen = []
+    for item in logs.progress(iter("abc"), "extract", "file"):
+        seen.append(item)
+        clock[0] += 50
+    assert seen == ["a", "b", "c"]
+    assert [record.message for record in caplog.records] == ["extract, file 2, 0.02 files/s"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.2, "0 s"), (59.6, "1 min"), (65, "1 min 5 s"), (3600, "1 h"), (7830, "2 h 10 min"), (86400 * 3 + 3599, "3 d")],
+)
+def test_durations_are_said_in_two_units_at_most(seconds, words):
+    assert as_duration(seconds) == words

@@ -1,4 +1,4 @@
-"""A quiet log file per job; on the terminal, a progress bar and a one-line summary.
+"""A quiet log file per job; on the terminal, a progress bar and a one-line summary; without one, a line every minute.
 
 Neither a terminal that has been closed nor one that lacks a character fails a job.
 """
@@ -10,7 +10,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator, Sized
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +39,12 @@ FAILED = "FAILED: "
 """Starts the cause of a job's failure, which is the end of its log."""
 SHOWN_AT_END = "TRIPLET_DISTILLATION_CAUSES_AT_END"
 """Set in jobs whose workflow shows the causes of failures itself, as the last thing on the screen."""
+REPORT_EVERY = 60
+"""Seconds between two lines about long work where there is no terminal for a progress bar."""
 _terminal: io.TextIOBase | None = None
 """Where the user is told of a job that logs to a file."""
+_job = ""
+"""What that job is called: the path of its log below the folder of logs."""
 
 
 @contextlib.contextmanager
@@ -50,9 +54,9 @@ def logged_to(path: str) -> Generator[None]:
     Raises:
         PortabilityError: the libraries were loaded with other kernels than the process was started for.
     """
-    global _terminal
+    global _terminal, _job
     _open_standard_streams()
-    _terminal = _Terminal()
+    _terminal, _job = _Terminal(), path.rpartition("/logs/")[2].removesuffix(".log")
     with Path(path).open("a", encoding="utf-8") as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
@@ -113,10 +117,56 @@ def log_to_stderr() -> None:
     logging.captureWarnings(True)
 
 
-def progress(items: Iterable[Any], description: str, unit: str, total: int | None = None, initial: int = 0) -> tqdm:
-    """Wrap ``items`` in a progress bar if there is a terminal; otherwise show nothing."""
+def progress(
+    items: Iterable[Any],
+    description: str,
+    unit: str,
+    total: int | None = None,
+    initial: int = 0,
+    describe: Callable[[float], str] | None = None,
+) -> Iterator[Any]:
+    """Yield ``items`` beside a progress bar if there is a terminal; otherwise print and log a line every minute.
+
+    Args:
+        items: what is worked on.
+        description: what is done with them.
+        unit: what one item is, in the singular.
+        total: number of items, if ``items`` has no length.
+        initial: how many of them an earlier run has done.
+        describe: what else to say, from the current rate in items per second; by default, that rate.
+    """
     file: Any = _terminal or sys.stderr
-    return tqdm(items, description, total=total, initial=initial, unit=unit, file=file, disable=None, leave=False)
+    if file.isatty():
+        return iter(tqdm(items, description, total=total, initial=initial, unit=unit, file=file, leave=False))
+    total = total or (len(items) if isinstance(items, Sized) else None)
+    describe = describe or (lambda rate: f"{rate:.3g} {unit}s/s")
+
+    def line(done: int, rate: float) -> str:
+        left = f", {as_duration((total - done) / rate)} left" if total else ""
+        return f"{description}, {unit} {done:,}{f' of {total:,}' if total else ''}, {describe(rate)}{left}"
+
+    return _with_lines(items, initial, line)
+
+
+def _with_lines(items: Iterable[Any], initial: int, line: Callable[[int, float], str]) -> Iterator[Any]:
+    """Yield ``items``; from time to time, show a line about how many are done, at which rate."""
+    started = reported = time.monotonic()
+    for done, item in enumerate(items, start=1):
+        yield item
+        now = time.monotonic()
+        if now - reported >= REPORT_EVERY:
+            reported = now
+            summary(f"{f'{_job}: ' if _job else ''}{line(initial + done, done / (now - started))}")
+
+
+def as_duration(seconds: float) -> str:
+    """Seconds in words: ``41 s``, ``3 min 5 s``, ``2 h 10 min``, ``3 d 4 h``."""
+    rest = round(seconds)
+    parts = []
+    for name, unit in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        number, rest = divmod(rest, unit)
+        parts += [f"{number} {name}"] if number or parts or name == "s" else []
+    return " ".join(part for part in parts[:2] if not part.startswith("0 ") or len(parts) == 1)
 
 
 def summary(text: str) -> None:

@@ -40,11 +40,3 @@ def test_jobs_are_grouped_by_rule_in_the_order_of_their_start(folder, tmp_path):
     assert read_json(outputs.totals) == {"jobs": 3, "seconds": 162, "seconds_at_work": 122, "peak_mib": 2000.5}
     page = (tmp_path / "out/timings.html").read_text()
     assert "2 min 2 s" in page and "2,000" in page and "–" in page
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [(0.2, "0 s"), (59.6, "1 min"), (65, "1 min 5 s"), (3600, "1 h"), (7830, "2 h 10 min"), (86400 * 3 + 3599, "3 d")],
-)
-def test_durations_are_said_in_two_units_at_most(seconds, words):
-    assert timings.as_duration(seconds) == words

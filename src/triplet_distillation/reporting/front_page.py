@@ -7,10 +7,10 @@ from typing import NamedTuple
 import pandas as pd
 
 from triplet_distillation.files import read_json, write_text
+from triplet_distillation.logs import as_duration
 from triplet_distillation.reporting import pages
 from triplet_distillation.reporting.context import METHOD_PREFIX, ReportContext
 from triplet_distillation.reporting.findings import WARNING
-from triplet_distillation.reporting.timings import as_duration
 from triplet_distillation.tabular import read_table
 
 REVERSED = {"supported": "contradicted", "contradicted": "supported"}

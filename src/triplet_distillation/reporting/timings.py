@@ -7,6 +7,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from triplet_distillation.files import write_json, write_text
+from triplet_distillation.logs import as_duration
 from triplet_distillation.reporting import pages
 from triplet_distillation.tabular import write_table
 
@@ -43,16 +44,6 @@ def time_at_work(started: pd.Series, ended: pd.Series) -> float:
         total += max(0.0, end - max(start, until))
         until = max(until, end)
     return total
-
-
-def as_duration(seconds: float) -> str:
-    """Seconds in words: ``41 s``, ``3 min 5 s``, ``2 h 10 min``, ``3 d 4 h``."""
-    rest = round(seconds)
-    parts = []
-    for name, unit in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
-        number, rest = divmod(rest, unit)
-        parts += [f"{number} {name}"] if number or parts or name == "s" else []
-    return " ".join(part for part in parts[:2] if not part.startswith("0 ") or len(parts) == 1)
 
 
 def write_timings(folder: str, outputs: TimingFiles) -> None:

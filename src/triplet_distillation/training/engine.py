@@ -106,7 +106,20 @@ def train(network: Network, criterion: Loss, batches: BatchDataset, context: Tra
         num_workers=settings.loader_workers,
         pin_memory=device.type == "cuda",
     )
-    shown = progress(loader, "train", "step", total=iterations, initial=start) if dist.rank == 0 else loader
+    shown = (
+        progress(
+            loader,
+            "train",
+            "step",
+            total=iterations,
+            initial=start,
+            describe=lambda rate: (
+                f"loss {history[-1]['loss']:.4g}, {rate * settings.sampling.global_batch_size:.3g} images/s"
+            ),
+        )
+        if dist.rank == 0
+        else loader
+    )
     with _tensorboard(context, start) as write_record, _catch_sigterm() as stop_requested:
         for step, batch in zip(range(start, iterations), shown):
             guards.check_teachers(batch.teachers, batches.faces.teachers, step)

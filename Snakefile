@@ -42,6 +42,7 @@ include: "workflow/rules/check.smk"
 
 onstart:
     os.environ[logs.SHOWN_AT_END] = "1"
+    show_one_line_per_job()
     check_local_files()
     if line := older_results():
         print(line, file=sys.stderr)

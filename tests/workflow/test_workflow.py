@@ -57,6 +57,7 @@ class Study:
         shutil.copytree(ROOT, self.root, ignore=ignored)
         self.results = self.root / "results" / "small"
         self.overlay = dict(SMALL)
+        self.screen = ""
         self.configure()
 
     def configure(self, name: str = "small.yaml", **changes) -> Path:
@@ -118,8 +119,16 @@ class _Edit:
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     study = Study(tmp_path_factory.mktemp("study"))
-    study.snakemake()
+    study.screen = study.snakemake().text
     return study
+
+
+def test_screen_has_a_line_per_job_and_snakemakes_log_has_the_rest(study):
+    for line in ("teacher, seed 0: 4 steps, last loss", "training set: 240 faces", "jobs done, about"):
+        assert line in study.screen
+    assert "input:" not in study.screen and "Finished jobid" not in study.screen
+    log = Path(re.search(r"Complete log\(s\): (\S+)", study.screen)[1]).read_text()
+    assert "input:" in log and "reason:" in log
 
 
 def test_all_outputs_are_created(study):

@@ -1,5 +1,6 @@
 # What the stages have in common: the checked configuration, names of models and files, and what a job depends on.
 import atexit
+import logging
 import os
 import sys
 import time
@@ -647,6 +648,32 @@ def show_causes_at_exit():
     """Show why jobs have failed after all that Snakemake has to say, so that it is the last thing on the screen."""
     causes = logs.causes_of_failure(PATHVARS.apply("<results>/logs"), STARTED)
     atexit.register(lambda: print("", *dict.fromkeys(causes), sep="\n", file=sys.stderr))
+
+
+class OneLinePerJob(logging.Filter):
+    """Leaves what Snakemake says of a job to its log file: jobs say themselves what they made, and how far they are.
+
+    Errors stay, and a line says how many jobs are done, with the time that the others take if they take as long.
+    """
+
+    LEFT_OUT = ("JOB_INFO", "GROUP_INFO", "JOB_FINISHED", "RUN_INFO")
+    SCHEDULER = ("Select jobs to execute...", "Execute ")
+
+    def filter(self, record):
+        event = getattr(getattr(record, "event", None), "name", "")
+        if event == "PROGRESS":
+            done, total = record.done, record.total
+            left = logs.as_duration((time.time() - STARTED) / done * (total - done))
+            record.msg = f"{done} of {total} jobs done" + f", about {left} left" * (done < total)
+            record.args, record.event = (), None
+        return event not in self.LEFT_OUT and not record.getMessage().startswith(self.SCHEDULER)
+
+
+def show_one_line_per_job():
+    """Keep the screen readable, unless the user wants to see everything (``--verbose``) or uses another logger."""
+    for handler in logging.getLogger("snakemake.logging").handlers:
+        if handler.name == "DefaultStreamHandler" and not workflow.output_settings.verbose:
+            handler.addFilter(OneLinePerJob())
 
 
 def older_results():

@@ -663,8 +663,9 @@ class OneLinePerJob(logging.Filter):
         event = getattr(getattr(record, "event", None), "name", "")
         if event == "PROGRESS":
             done, total = record.done, record.total
-            left = logs.as_duration((time.time() - STARTED) / done * (total - done))
-            record.msg = f"{done} of {total} jobs done" + f", about {left} left" * (done < total)
+            seconds = (time.time() - STARTED) / done * (total - done)
+            left = f", about {logs.as_duration(seconds)} left" if done < total else ""
+            record.msg = f"{done} of {total} jobs done{left}"
             record.args, record.event = (), None
         return event not in self.LEFT_OUT and not record.getMessage().startswith(self.SCHEDULER)
 

@@ -13,7 +13,7 @@ from triplet_distillation.tabular import write_table
 def saved(monkeypatch):
     """The figures that were saved."""
     found = []
-    monkeypatch.setattr(style, "save", lambda figure, path: found.append(figure))
+    monkeypatch.setattr(style, "save", lambda figure, paths: found.append(figure))
     yield found
     for figure in found:
         style.plt.close(figure)
@@ -28,9 +28,9 @@ def write_history(path, loss, **columns) -> str:
 def test_negative_losses_are_shown_and_what_methods_log_has_a_panel(saved, tmp_path):
     histories = {
         "students/a": [write_history(tmp_path / "a.parquet", [-1.0, -3.0], alpha=[0.1, np.nan])],
-        "students/b": [write_history(tmp_path / "b.parquet", [0.5, 0.2], active=[0.3, 0.2])],
+        "students/b": [write_history(tmp_path / "b.parquet", [0.5, 0.2], active=[0.3, 0.1])],
     }
-    figures.plot_training_curves({}, histories, make_context(1), "unused")
+    figures.plot_training_curves({}, histories, make_context(1), [])
     axes = [axis for axis in saved[0].axes if axis.get_visible()]
     assert [axis.get_title() for axis in axes] == [
         "First stage: loss",

@@ -1,8 +1,9 @@
 from triplet_distillation.logs import logged_to
 from triplet_distillation.reporting.context import ReportContext, group
-from triplet_distillation.reporting.findings import FindingsFiles, TrainingFacts, write_findings
+from triplet_distillation.reporting.findings import TrainingFacts, write_findings
 from triplet_distillation.reporting.protocols import describe_protocols, describe_split
 from triplet_distillation.reporting.runs import Evaluations
+from triplet_distillation.reporting.tables import TableFiles
 
 with logged_to(snakemake.log[0]):
     context = ReportContext(**snakemake.params.context)
@@ -20,5 +21,5 @@ with logged_to(snakemake.log[0]):
             *describe_split(context, names.held_out, names.imported),
             *describe_protocols(context, snakemake.input.stores),
         ],
-        outputs=FindingsFiles(snakemake.output.csv, snakemake.output.html),
+        outputs=TableFiles(snakemake.output.csv, snakemake.output.html, snakemake.output.tex),
     )

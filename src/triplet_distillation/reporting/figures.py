@@ -25,7 +25,9 @@ SHOWN_TRIPLETS = 5
 WIDE_RANGE = 20
 """Ratio of the largest loss to the smallest from which on a panel of losses is logarithmic."""
 MANY_MODELS = 10
-"""With more, there are no bands: they would cover each other."""
+"""With more, an ROC has no bands: they would cover each other."""
+LINES_PER_PANEL = 7
+"""Of training curves, with their bands; no two in a panel have the same color."""
 ROC_POINTS = 60
 PANEL_TITLE = 38
 """Letters that fit on a line above one of three panels."""
@@ -48,22 +50,19 @@ def plot_training_curves(
         for stage in (first_stage, second_stage)
     )
     logged = dict.fromkeys(name for runs in second.values() for name in runs[0].columns if name not in ALWAYS_LOGGED)
-    panels = [
-        (first, "loss", "First stage: loss"),
-        (second, "loss", "Methods: loss"),
-        *((second, name, f"Methods: {LOGGED_NAMES.get(name, name.replace('_', ' '))}") for name in logged),
-    ]
+    panels = [(first, "loss", "First stage: loss")]
+    for column in ("loss", *logged):
+        title = f"Methods: {LOGGED_NAMES.get(column, column.replace('_', ' '))}"
+        panels += [(part, column, title) for part in _parts(second, column)]
     figure, axes = _panels(len(panels), 2.7)
     lines: dict[str, Any] = {}
-    many = len(second) > MANY_MODELS
     for axis, (histories, column, title) in zip(axes, panels):
-        lines |= _curves(axis, histories, column, list(context.runs), not many)
+        lines |= _curves(axis, histories, column, list(context.runs))
         axis.set(title=title, xlabel="step")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
         _fit(axis, is_loss=column == "loss")
     style.legend_below(figure, list(lines.values()), [context.labels[model] for model in lines])
-    bands = "" if many else " Band: from the smallest to the largest run."
-    style.explain(figure, f"Line: mean over the runs.{bands}")
+    style.explain(figure, "Line: mean over the runs. Band: from the smallest to the largest run.")
     style.save(figure, outputs)
 
 
@@ -77,9 +76,14 @@ LOGGED_NAMES = {
 """What methods log, in words, where its own name says too little."""
 
 
-def _curves(
-    axis: Axes, histories: dict[str, list[pd.DataFrame]], column: str, order: list[str], bands: bool
-) -> dict[str, Any]:
+def _parts(histories: dict[str, list[pd.DataFrame]], column: str) -> list[dict[str, list[pd.DataFrame]]]:
+    """The models that log ``column``, in groups that fit into a panel; no models are one empty group."""
+    models = [model for model, runs in histories.items() if any(column in run for run in runs)]
+    starts = range(0, max(1, len(models)), LINES_PER_PANEL)
+    return [{model: histories[model] for model in models[start : start + LINES_PER_PANEL]} for start in starts]
+
+
+def _curves(axis: Axes, histories: dict[str, list[pd.DataFrame]], column: str, order: list[str]) -> dict[str, Any]:
     """Draw what each model logged as ``column``; model to its line. ``order``: of all models, for their colors."""
     lines = {}
     for model, runs in histories.items():
@@ -89,7 +93,7 @@ def _curves(
         each = pd.concat(logged, axis=1)
         look, steps = style.line_style(order.index(model)), each.index + 1
         (lines[model],) = axis.plot(steps, each.mean(axis=1), **look)
-        if bands and len(logged) > 1:
+        if len(logged) > 1:
             axis.fill_between(steps, each.min(axis=1), each.max(axis=1), color=look["color"], alpha=0.12, linewidth=0)
     return lines
 
@@ -188,7 +192,7 @@ def _resolved_rates(evaluations: Evaluations, benchmark: str) -> np.ndarray:
 
 def _panels(count: int, height: float, columns: int = 3) -> tuple[Figure, list[Axes]]:
     """``count`` panels of one ``height`` (inches) in a figure as wide as the report; a single one is narrower."""
-    columns = min(count, 2 if count == 4 else columns)
+    columns = min(count, 2 if count == 4 else columns)  # two by two
     rows, width = math.ceil(count / columns), style.WIDTH if columns > 1 else 0.7 * style.WIDTH
     figure, axes = plt.subplots(rows, columns, figsize=(width, height * rows), squeeze=False)
     for axis in axes.flat[count:]:
@@ -199,12 +203,12 @@ def _panels(count: int, height: float, columns: int = 3) -> tuple[Figure, list[A
 def plot_score_distributions(evaluations: Evaluations, outputs: list[str]) -> None:
     """Histograms of genuine and impostor cosines in all runs, one panel per model and benchmark."""
     context = evaluations.context
-    cells = [(benchmark, model) for benchmark in context.benchmarks for model in context.runs]
+    cells = [(benchmark, model) for model in context.runs for benchmark in context.benchmarks]
     tables = {
         (benchmark, model): pd.concat(evaluations.table(model, benchmark, run) for run in context.own_runs(model))
         for benchmark, model in cells
     }
-    figure, axes = _panels(len(cells), 2.2)
+    figure, axes = _panels(len(cells), 2.2, columns=len(context.benchmarks) if len(context.benchmarks) in (2, 3) else 3)
     for axis, (benchmark, model) in zip(axes, cells):
         table = tables[benchmark, model]
         bins = np.linspace(table.score.min(), 1, 45).tolist()
@@ -228,6 +232,7 @@ def plot_score_distributions(evaluations: Evaluations, outputs: list[str]) -> No
         if len(context.benchmarks) > 1:
             title += f", {context.benchmarks[benchmark]}"
         axis.set(xlabel="cosine", ylabel="pairs per run", xlim=(bins[0], 1))
+        axis.xaxis.set_major_locator(MaxNLocator(nbins=5))
         axis.set_title(textwrap.fill(title, PANEL_TITLE), fontsize=style.SMALL)
     style.legend_below(figure, *axes[0].get_legend_handles_labels())
     style.explain(figure, "Every panel begins at its model's lowest score.")

@@ -1,12 +1,14 @@
 """The methods of a study side by side: accuracy, cost, verdicts, and what was tuned (an extended Table 2)."""
 
 import html
+import math
+import textwrap
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
+from matplotlib.patches import Patch
 
 from triplet_distillation.faces.store import FaceStore
 from triplet_distillation.files import read_json, write_text
@@ -15,6 +17,9 @@ from triplet_distillation.reporting.context import ReportContext, short_name
 from triplet_distillation.reporting.runs import Evaluations
 from triplet_distillation.reporting.tables import rate_columns
 from triplet_distillation.tabular import read_table, write_table
+
+TITLE_LETTERS = 22
+"""Of a line above one of four panels."""
 
 
 @dataclass(frozen=True)
@@ -193,56 +198,26 @@ def _settings_row(label: str, entry: MethodEntry) -> list[str]:
 
 
 def _plot_cost(table: pd.DataFrame, context: ReportContext, outputs: list[str]) -> None:
-    """Accuracy with its interval against the seconds of training, one panel per benchmark; a color per family."""
-    families = list(dict.fromkeys(table.family))
+    """A line per method, the cheapest first: its metric on every benchmark with its interval, and its seconds."""
+    shown = table.sort_values("seconds", ascending=False, kind="stable")
+    families = {family: style.COLORS[1 + place] for place, family in enumerate(dict.fromkeys(table.family))}
+    count = len(context.benchmarks) + 1
+    columns = min(count, 4)
+    lines = math.ceil(count / columns)
     figure, axes = style.plt.subplots(
-        len(context.benchmarks), 1, figsize=(style.WIDTH, 4.2 * len(context.benchmarks)), squeeze=False
+        lines, columns, figsize=(style.WIDTH, (0.9 + 0.24 * len(shown)) * lines), squeeze=False, sharey=True
     )
-    for axis, (benchmark, title) in zip(axes[:, 0], context.benchmarks.items()):
-        for index, (_, row) in enumerate(table.iterrows()):
-            low, high = row[benchmark] - row[f"{benchmark}_low"], row[f"{benchmark}_high"] - row[benchmark]
-            axis.errorbar(
-                row.seconds,
-                row[benchmark],
-                yerr=[[max(0, low)], [max(0, high)]],
-                marker="o",
-                markersize=5,
-                color=style.COLORS[1 + families.index(row.family)],
-                elinewidth=0.6,
-                linestyle="none",
-                label=f"{index}: {row.label.removeprefix('+ ')} ({row.images:,} images)",
-            )
-        axis.set(xlabel="seconds of training, first stage included")
-        axis.set_title(title, pad=22)  # the numbers are below it
-        axis.set_ylabel(f"{context.metric(benchmark)}, % (95% interval)")
-        axis.margins(x=0.05)
-        _number(axis, table.seconds.to_numpy(), table[benchmark].to_numpy())
-    style.legend_below(figure, *axes[0, 0].get_legend_handles_labels())
-    style.explain(figure, "Numbers are those below; colors say where a method starts: " + _family_colors(families))
+    for axis in axes.flat[count:]:
+        axis.set_visible(False)
+    places, colors = np.arange(len(shown)), [families[family] for family in shown.family]
+    for axis, (benchmark, title) in zip(axes.flat, context.benchmarks.items()):
+        axis.hlines(places, shown[f"{benchmark}_low"], shown[f"{benchmark}_high"], colors=colors)
+        axis.scatter(shown[benchmark], places, c=colors, s=24)
+        axis.set_title(f"{textwrap.fill(title, TITLE_LETTERS)}\n{context.metric(benchmark)}, %")
+    cost = axes.flat[count - 1]
+    cost.barh(places, shown.seconds, color=colors, height=0.6)
+    cost.set_title("training, s\n(first stage included)")
+    axes[0, 0].set_yticks(places, [label.removeprefix("+ ") for label in shown.label])
+    style.legend_below(figure, [Patch(color=color) for color in families.values()], list(families))
+    style.explain(figure, "Line: 95% confidence interval. Color: where the training starts.")
     style.save(figure, outputs)
-
-
-def _family_colors(families: list[str]) -> str:
-    names = ("blue", "orange", "green", "pink")
-    return "; ".join(f"{name}: {family}" for name, family in zip(names, families))
-
-
-def _number(axis: Axes, x: np.ndarray, y: np.ndarray) -> None:
-    """Number points from 0 in a row above the panel, where no two numbers touch, with a line to each point."""
-    left, right = axis.get_xlim()
-    order, gap = np.argsort(x, kind="stable"), min(0.025, 1 / len(x))
-    places = (x[order] - left) / (right - left)
-    for index in range(1, len(places)):
-        places[index] = max(places[index], places[index - 1] + gap)
-    for index in range(len(places) - 1, -1, -1):  # back into the panel, from its right edge
-        places[index] = min(places[index], 1 - gap * (len(places) - 1 - index))
-    for number, place in zip(order, places):
-        axis.annotate(
-            str(number),
-            (x[number], y[number]),
-            (place, 1.03),
-            textcoords="axes fraction",
-            ha="center",
-            fontsize=style.SMALL,
-            arrowprops={"arrowstyle": "-", "color": "#999999", "linewidth": 0.5},
-        )

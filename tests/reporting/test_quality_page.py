@@ -8,6 +8,7 @@ from triplet_distillation.faces.acquire import acquire
 from triplet_distillation.faces.align import OUTCOME_COLUMNS
 from triplet_distillation.files import write_json
 from triplet_distillation.reporting.quality import Training, write_quality
+from triplet_distillation.reporting.tables import TableFiles
 from triplet_distillation.tabular import write_table
 
 
@@ -20,7 +21,9 @@ def write_page(folder, settings):
     outcomes = [(face.source, face.identity, "one face", "") for face in faces]
     write_table(paths["outcomes"], pd.DataFrame(outcomes, columns=OUTCOME_COLUMNS))
     write_json(paths["origin"], origin)
-    write_quality({"mine": paths}, Training(paths["store"], []), [], str(folder / "q.csv"), str(folder / "q.html"))
+    outputs = TableFiles(*(str(folder / f"q.{kind}") for kind in ("csv", "html", "tex")))
+    write_quality({"mine": paths}, Training(paths["store"], []), [], outputs)
+    assert "data set & images" in (folder / "q.tex").read_text()
     return (folder / "q.html").read_text()
 
 

@@ -141,7 +141,10 @@ def test_all_outputs_are_created(study):
     for model in ("teacher", "student", "students/triplet_0.3", "students/triplet_distillation"):
         assert (study.results / model / "seed0/weights.safetensors").is_file()
     assert "are not comparable with its numbers" in (study.results / "tables/table2.html").read_text()
-    assert len(list((study.results / "figures").iterdir())) == 8
+    figures = {path.name for path in (study.results / "figures").iterdir()}
+    names = {name.removesuffix(".svg") for name in figures if name.endswith(".svg")}
+    assert len(names) == 8
+    assert figures == {f"{name}.{kind}" for name in names for kind in ("svg", "png")} | {"failures.html"}
     assert yaml.safe_load((study.results / "config.yaml").read_text())["study"] == "small"
     assert "| ORL, unseen people | 0.1 |" in (study.results / "export/README.md").read_text()
 
@@ -165,6 +168,7 @@ def test_report_is_complete_and_loads_nothing_from_the_web(study):
         "<h1>small</h1>",
         "Table 2: verification accuracy",
         "Calibration of the margins",
+        "Failures: the most wrong pairs",
     ):
         assert text in report
     assert not re.search(r'<(script|link|img)[^>]+(src|href)="https?://', report)

@@ -1,7 +1,12 @@
+# Networks of the study's teacher and student, which Table 1 has whether or not the study asks for their profile.
+ROLES = {role: network_of(role) for role in ("teacher", "student")}
+NETWORKS_OF_TABLE_1 = list(dict.fromkeys([*study["profile"]["networks"], *ROLES.values()]))
+
+
 # Table 1: the cost of the networks, with the paper's numbers.
 use rule template as make_table1 with:
     input:
-        profiles=expand("<results>/profile/{network}.json", network=study["profile"]["networks"]),
+        profiles=expand("<results>/profile/{network}.json", network=NETWORKS_OF_TABLE_1),
     output:
         csv="<results>/tables/table1.csv",
         html=report(
@@ -15,7 +20,8 @@ use rule template as make_table1 with:
         name="make_table1",
     params:
         script="make_table1.py",
-        networks=study["profile"]["networks"],
+        networks=NETWORKS_OF_TABLE_1,
+        roles=ROLES,
         code=lambda wildcards: code("make_table1.py"),
 
 
@@ -55,6 +61,7 @@ use rule template as make_verification_table with:
             category="4 Evaluation",
             labels={"item": "All verification metrics"},
         ),
+        tex="<results>/tables/verification.tex",
     pathvars:
         name="make_verification_table",
     params:
@@ -80,6 +87,7 @@ use rule template as make_findings with:
             category="0 Findings",
             labels={"item": "Findings"},
         ),
+        tex="<results>/tables/comparisons.tex",
     pathvars:
         name="make_findings",
     params:
@@ -110,12 +118,14 @@ use rule template as make_methods_table with:
             category="5 Tables of the paper",
             labels={"item": "Methods compared"},
         ),
+        tex="<results>/tables/methods.tex",
         figure=report(
             "<results>/figures/accuracy_against_training.svg",
             caption=caption("accuracy_against_training"),
             category="5 Tables of the paper",
             labels={"item": "Accuracy against training cost"},
         ),
+        figure_png="<results>/figures/accuracy_against_training.png",
     pathvars:
         name="make_methods_table",
     params:
@@ -142,6 +152,7 @@ use rule template as make_ablation_table with:
             category="6 Ablations",
             labels={"item": "Ablations"},
         ),
+        tex="<results>/tables/ablations.tex",
     pathvars:
         name="make_ablation_table",
     params:
@@ -169,6 +180,7 @@ use rule template as make_quality_table with:
             category="1 Faces",
             labels={"item": "Images and faces"},
         ),
+        tex="<results>/faces/quality.tex",
     pathvars:
         name="make_quality_table",
     resources:

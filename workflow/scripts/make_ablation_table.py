@@ -3,6 +3,7 @@ from triplet_distillation.reporting.ablations import Ablation, write_ablations
 from triplet_distillation.reporting.context import ReportContext
 from triplet_distillation.reporting.protocols import describe_protocols
 from triplet_distillation.reporting.runs import Evaluations
+from triplet_distillation.reporting.tables import TableFiles
 
 with logged_to(snakemake.log[0]):
     context = ReportContext(**snakemake.params.context)
@@ -11,6 +12,5 @@ with logged_to(snakemake.log[0]):
         evaluations=evaluations,
         ablations=[Ablation(**each) for each in snakemake.params.ablations],
         protocols=describe_protocols(context, snakemake.input.stores),
-        csv=snakemake.output.csv,
-        html_page=snakemake.output.html,
+        outputs=TableFiles(snakemake.output.csv, snakemake.output.html, snakemake.output.tex),
     )

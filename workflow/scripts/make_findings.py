@@ -1,8 +1,9 @@
 from triplet_distillation.logs import logged_to
 from triplet_distillation.reporting.context import ReportContext, group
-from triplet_distillation.reporting.findings import AboutNumbers, FindingsFiles, TrainingFacts, write_findings
+from triplet_distillation.reporting.findings import AboutNumbers, TrainingFacts, write_findings
 from triplet_distillation.reporting.protocols import describe_protocols, describe_split
 from triplet_distillation.reporting.runs import Evaluations
+from triplet_distillation.reporting.tables import TableFiles
 
 with logged_to(snakemake.log[0]):
     context = ReportContext(**snakemake.params.context)
@@ -20,5 +21,6 @@ with logged_to(snakemake.log[0]):
             split=describe_split(context, names.held_out, names.imported),
             protocols=describe_protocols(context, snakemake.input.stores),
         ),
-        outputs=FindingsFiles(snakemake.output.csv, snakemake.output.html, snakemake.output.sentences),
+        outputs=TableFiles(snakemake.output.csv, snakemake.output.html, snakemake.output.tex),
+        sentences_file=snakemake.output.sentences,
     )

@@ -16,4 +16,8 @@ with logged_to(snakemake.log[0]):
     )
     evaluations = Evaluations(context.by_model(files.scores), files.training_sets, context)
     outputs = snakemake.output
-    write_methods(evaluations, facts, MethodsTableFiles(outputs.csv, outputs.html, outputs.figure))
+    write_methods(
+        evaluations,
+        facts,
+        MethodsTableFiles(outputs.csv, outputs.html, outputs.tex, [outputs.figure, outputs.figure_png]),
+    )

@@ -1,5 +1,6 @@
 from triplet_distillation.logs import logged_to
 from triplet_distillation.reporting.quality import BenchmarkFaces, Training, write_quality
+from triplet_distillation.reporting.tables import TableFiles
 
 with logged_to(snakemake.log[0]):
     files, names = snakemake.input, snakemake.params
@@ -9,6 +10,5 @@ with logged_to(snakemake.log[0]):
         datasets={name: {"store": a, "outcomes": b, "origin": c} for name, a, b, c in datasets},
         training=Training(files.training_store, list(files.training_sets)),
         benchmarks=[BenchmarkFaces(*about, *paths) for about, *paths in benchmarks],
-        csv=snakemake.output.csv,
-        html_page=snakemake.output.html,
+        outputs=TableFiles(snakemake.output.csv, snakemake.output.html, snakemake.output.tex),
     )

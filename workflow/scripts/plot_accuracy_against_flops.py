@@ -7,4 +7,4 @@ with logged_to(snakemake.log[0]):
     context = ReportContext(**snakemake.params.context)
     evaluations = Evaluations(context.by_model(snakemake.input.scores), snakemake.input.training_sets, context)
     profiles = dict(zip(snakemake.params.models, snakemake.input.profiles))
-    plot_accuracy_against_flops(evaluations, profiles, snakemake.output[0])
+    plot_accuracy_against_flops(evaluations, profiles, list(snakemake.output))

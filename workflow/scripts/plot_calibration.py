@@ -5,5 +5,5 @@ with logged_to(snakemake.log[0]):
     plot_calibration(
         margins=dict(zip(snakemake.params.distances, snakemake.input.margins)),
         triplets=dict(zip(snakemake.params.distances, snakemake.input.triplets)),
-        output=snakemake.output[0],
+        outputs=list(snakemake.output),
     )

@@ -6,5 +6,5 @@ with logged_to(snakemake.log[0]):
         training_set=snakemake.input.training_set,
         teacher_embeddings=snakemake.input.teacher_embeddings,
         class_means=snakemake.input.class_means,
-        output=snakemake.output[0],
+        outputs=list(snakemake.output),
     )

@@ -6,4 +6,4 @@ from triplet_distillation.reporting.runs import Evaluations
 with logged_to(snakemake.log[0]):
     context = ReportContext(**snakemake.params.context)
     evaluations = Evaluations(context.by_model(snakemake.input.scores), snakemake.input.training_sets, context)
-    plot_score_distributions(evaluations, snakemake.output[0])
+    plot_score_distributions(evaluations, list(snakemake.output))

@@ -10,5 +10,5 @@ with logged_to(snakemake.log[0]):
             snakemake.input.second_stage, {name: counts[name] for name in counts if name not in trained}
         ),
         context=ReportContext(**snakemake.params.context),
-        output=snakemake.output[0],
+        outputs=list(snakemake.output),
     )

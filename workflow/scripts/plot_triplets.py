@@ -7,5 +7,5 @@ with logged_to(snakemake.log[0]):
         training_set=snakemake.input.training_set,
         calibration=(snakemake.input.margins[0], snakemake.input.triplets[0]),
         fixed_margins=snakemake.params.fixed_margins,
-        output=snakemake.output[0],
+        outputs=list(snakemake.output),
     )

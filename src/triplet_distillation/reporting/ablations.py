@@ -8,10 +8,10 @@ import pandas as pd
 
 from triplet_distillation.files import write_text
 from triplet_distillation.reporting import pages
-from triplet_distillation.reporting.context import short_name
+from triplet_distillation.reporting.context import ReportContext, short_name
 from triplet_distillation.reporting.findings import compare_models
 from triplet_distillation.reporting.runs import Evaluations
-from triplet_distillation.reporting.tables import rate_columns
+from triplet_distillation.reporting.tables import TableFiles, rate_columns
 from triplet_distillation.tabular import write_table
 
 
@@ -27,7 +27,7 @@ class Ablation(NamedTuple):
 
 
 def write_ablations(
-    evaluations: Evaluations, ablations: list[Ablation], protocols: list[str], csv: str, html_page: str
+    evaluations: Evaluations, ablations: list[Ablation], protocols: list[str], outputs: TableFiles
 ) -> None:
     """Write every variant's metric, and its difference from the method that it is a variant of.
 
@@ -37,7 +37,7 @@ def write_ablations(
         evaluations: of the variants and their methods.
         ablations: what is varied.
         protocols: what the numbers are about, in words.
-        csv, html_page: outputs.
+        outputs: paths.
     """
     claims = [
         (model, f"students/{each.method}")
@@ -54,8 +54,10 @@ def write_ablations(
             for value, model in zip(each.values, each.models)
         ]
     )
-    write_table(csv, table)
-    write_text(html_page, _page(table, evaluations, ablations, protocols))
+    write_table(outputs.csv, table)
+    shown = [_varied(table, evaluations.context, each) for each in ablations]
+    write_text(outputs.html, _page(shown, ablations, protocols))
+    write_text(outputs.tex, pages.latex(*shown))
 
 
 def _numbers(evaluations: Evaluations, judged: pd.DataFrame, model: str, ablation: Ablation) -> dict[str, Any]:
@@ -74,20 +76,27 @@ def _numbers(evaluations: Evaluations, judged: pd.DataFrame, model: str, ablatio
     return columns
 
 
-def _page(table: pd.DataFrame, evaluations: Evaluations, ablations: list[Ablation], protocols: list[str]) -> str:
-    context, parts = evaluations.context, []
-    for each in ablations:
-        label = context.labels[f"students/{each.method}"].removeprefix("+ ")
-        rows = table[(table.method == each.method) & (table.setting == each.setting)]
-        header, groups = ["value"], [("", 1)]
-        for benchmark, name in context.benchmarks.items():
-            header += [f"{context.metric(benchmark)}, %", "difference", "better?"]
-            groups.append((html.escape(name), 3))
-        cells = [[_value(row), *_cells(row, context.benchmarks)] for _, row in rows.iterrows()]
+def _varied(table: pd.DataFrame, context: ReportContext, ablation: Ablation) -> pages.Table:
+    """The values of one setting."""
+    label = context.labels[f"students/{ablation.method}"].removeprefix("+ ")
+    rows = table[(table.method == ablation.method) & (table.setting == ablation.setting)]
+    header, groups = ["value"], [("", 1)]
+    for benchmark, name in context.benchmarks.items():
+        header += [f"{context.metric(benchmark)}, %", "difference", "better?"]
+        groups.append((html.escape(name), 3))
+    cells = [[_value(row), *_cells(row, context.benchmarks)] for _, row in rows.iterrows()]
+    rates = dict.fromkeys(range(1, 1 + 3 * len(context.benchmarks), 3), "higher")
+    best = pages.Best(rates, range(len(cells)), "of this table's settings")
+    return pages.Table(header, cells, groups, f"{label}: {ablation.setting}", best)
+
+
+def _page(shown: list[pages.Table], ablations: list[Ablation], protocols: list[str]) -> str:
+    parts = []
+    for one, ablation in zip(shown, ablations):
         parts += [
-            f"<h2>{html.escape(label)}: {html.escape(each.setting)}</h2>",
-            pages.paragraph(f"The method's own value is {each.own}."),
-            pages.table(header, cells, groups),
+            f"<h2>{html.escape(one.title)}</h2>",
+            pages.paragraph(f"The method's own value is {ablation.own}."),
+            pages.table(*one),
         ]
     remarks = [
         "Every variant differs from its method in this one setting.",
@@ -110,6 +119,6 @@ def _cells(row: pd.Series, benchmarks: dict[str, str]) -> list[str]:
         cells += [
             pages.rate(row[benchmark], row[f"{benchmark}_low"], row[f"{benchmark}_high"]),
             "–" if np.isnan(difference) else pages.signed(difference),
-            html.escape(row[f"{benchmark}_verdict"]) or "–",
+            " " + (html.escape(row[f"{benchmark}_verdict"]) or "–"),
         ]
     return cells

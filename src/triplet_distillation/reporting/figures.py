@@ -1,6 +1,8 @@
 """The study's figures, one function each, from the files of earlier stages."""
 
 import math
+import textwrap
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,49 +22,48 @@ from triplet_distillation.tabular import read_table
 
 plt = style.plt
 SHOWN_TRIPLETS = 5
-LARGE_LOSS = 10
-"""From which on a panel of losses is logarithmic above 1."""
-FITTING_ENTRIES = 10
-"""Entries of a legend that fit into a panel."""
+WIDE_RANGE = 20
+"""Ratio of the largest loss to the smallest from which on a panel of losses is logarithmic."""
+MANY_MODELS = 10
+"""With more, an ROC has no bands: they would cover each other."""
+LINES_PER_PANEL = 7
+"""Of training curves, with their bands; no two in a panel have the same color."""
 ROC_POINTS = 60
+PANEL_TITLE = 38
+"""Letters that fit on a line above one of three panels."""
+LONGEST_NAME = 14
+"""Letters of a name that fit above a face."""
 
 
 def plot_training_curves(
-    first_stage: dict[str, list[str]], second_stage: dict[str, list[str]], context: ReportContext, output: str
+    first_stage: dict[str, list[str]], second_stage: dict[str, list[str]], context: ReportContext, outputs: list[str]
 ) -> None:
-    """Loss of every model over its steps, and below it what else the methods log, a panel each.
+    """Loss of every model over its steps, and what else the methods log, a panel each: mean over the runs and range.
 
     Args:
-        first_stage, second_stage: model to the paths of its histories, one per seed (the
-            first is drawn with a thick line).
+        first_stage, second_stage: model to the paths of its histories, one per seed.
         context: display names.
-        output: path of the picture.
+        outputs: paths of the picture.
     """
     first, second = (
-        {context.labels[model]: [read_table(path) for path in paths] for model, paths in stage.items()}
+        {model: [read_table(path) for path in paths] for model, paths in stage.items()}
         for stage in (first_stage, second_stage)
     )
     logged = dict.fromkeys(name for runs in second.values() for name in runs[0].columns if name not in ALWAYS_LOGGED)
-    figure, axes = _panels(2 + len(logged), 5, 3.6)
-    _curves(axes[0], first, "loss", "First stage: loss")
-    _curves(axes[1], second, "loss", "Methods: loss")
-    for axis in axes[:2]:
-        axis.set_ylabel("loss")
-        if axis.get_ylim()[1] > LARGE_LOSS:
-            axis.set_ylabel("loss (linear below 1)")
-            axis.set_yscale("symlog", linthresh=1)
-    for axis, name in zip(axes[2:], logged):
-        _curves(axis, second, name, f"Methods: {LOGGED_NAMES.get(name, name.replace('_', ' '))}")
-    for axis in axes[: 2 + len(logged)]:
-        axis.set_ylim(bottom=min([0, *(np.nanmin(line.get_ydata()) for line in axis.get_lines())]))
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    if first:
-        axes[0].legend(loc="upper right", fontsize=9)
-    for axis in axes[2 : 2 + len(logged)]:
-        if 2 * len(axis.get_lines()) <= FITTING_ENTRIES < len(second):
-            axis.legend(fontsize=7)
-    _legend_beside(figure, axes[1])
-    style.save(figure, output)
+    panels = [(first, "loss", "First stage: loss")]
+    for column in ("loss", *logged):
+        title = f"Methods: {LOGGED_NAMES.get(column, column.replace('_', ' '))}"
+        panels += [(part, column, title) for part in _parts(second, column)]
+    figure, axes = _panels(len(panels), 2.7)
+    lines: dict[str, Any] = {}
+    for axis, (histories, column, title) in zip(axes, panels):
+        lines |= _curves(axis, histories, column, list(context.runs))
+        axis.set(title=title, xlabel="step")
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
+        _fit(axis, is_loss=column == "loss")
+    style.legend_below(figure, list(lines.values()), [context.labels[model] for model in lines])
+    style.explain(figure, "Line: mean over the runs. Band: from the smallest to the largest run.")
+    style.save(figure, outputs)
 
 
 LOGGED_NAMES = {
@@ -75,19 +76,46 @@ LOGGED_NAMES = {
 """What methods log, in words, where its own name says too little."""
 
 
-def _curves(axis: Axes, histories: dict[str, list[pd.DataFrame]], column: str, title: str) -> None:
-    for index, (label, runs) in enumerate(histories.items()):
-        for order, history in enumerate(runs):
-            if column in history:
-                look = style.line_style(index)
-                if order:
-                    look |= {"linewidth": 0.6, "alpha": 0.6}
-                axis.plot(history.step + 1, history[column], label=label if order == 0 else None, **look)
-    axis.set(title=title, xlabel="step")
+def _parts(histories: dict[str, list[pd.DataFrame]], column: str) -> list[dict[str, list[pd.DataFrame]]]:
+    """The models that log ``column``, in groups that fit into a panel; no models are one empty group."""
+    models = [model for model, runs in histories.items() if any(column in run for run in runs)]
+    starts = range(0, max(1, len(models)), LINES_PER_PANEL)
+    return [{model: histories[model] for model in models[start : start + LINES_PER_PANEL]} for start in starts]
+
+
+def _curves(axis: Axes, histories: dict[str, list[pd.DataFrame]], column: str, order: list[str]) -> dict[str, Any]:
+    """Draw what each model logged as ``column``; model to its line. ``order``: of all models, for their colors."""
+    lines = {}
+    for model, runs in histories.items():
+        logged = [run.set_index("step")[column] for run in runs if column in run]
+        if not logged:
+            continue
+        each = pd.concat(logged, axis=1)
+        look, steps = style.line_style(order.index(model)), each.index + 1
+        (lines[model],) = axis.plot(steps, each.mean(axis=1), **look)
+        if len(logged) > 1:
+            axis.fill_between(steps, each.min(axis=1), each.max(axis=1), color=look["color"], alpha=0.12, linewidth=0)
+    return lines
+
+
+def _fit(axis: Axes, is_loss: bool) -> None:
+    """Fit the axis to its curves: from 0 only if they come near it, logarithmic if losses differ by magnitudes."""
+    low, high = axis.dataLim.y0, axis.dataLim.y1
+    if not np.isfinite([low, high]).all():  # nothing was logged
+        return
+    if is_loss and 0 < low < high / WIDE_RANGE:
+        axis.set_yscale("log")
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=12))
+        axis.yaxis.set_major_formatter(style.plain_number)
+        axis.yaxis.set_minor_locator(NullLocator())
+    elif is_loss and low <= 0 and high > WIDE_RANGE:
+        axis.set(yscale="symlog", ylabel="linear below 1")
+    elif 0 <= low < high / 2:
+        axis.set_ylim(bottom=0)
 
 
 def plot_center_similarities(
-    training_set: str, teacher_embeddings: str, class_means: str, output: str, num_pairs: int = 100_000
+    training_set: str, teacher_embeddings: str, class_means: str, outputs: list[str], num_pairs: int = 100_000
 ) -> None:
     """The teacher's cosines between images of one identity, and between images and the mean of their identity.
 
@@ -95,7 +123,7 @@ def plot_center_similarities(
         training_set: path of the table ``row, label``.
         teacher_embeddings: path of [faces in store, 2, D].
         class_means: path of the normalized means [identities, D].
-        output: path of the picture.
+        outputs: paths of the picture.
         num_pairs: at most that many pairs of images, evenly spread over all.
     """
     faces = read_table(training_set)
@@ -110,7 +138,7 @@ def plot_center_similarities(
     partner = first + (chosen - first + 1) % count
     pairs = (vectors * embeddings[rows[partner], 0]).sum(axis=1)[count > 1]
     centers = (vectors * means[labels[chosen]]).sum(axis=1)
-    figure, axis = plt.subplots(figsize=(6.5, 4))
+    figure, axis = plt.subplots(figsize=(7, 3.8))
     bins = np.linspace(min(pairs.min(initial=0), centers.min(), 0), 1, 60).tolist()
     for found, color, name, hatch in (
         (pairs, style.IMPOSTOR, "image and another image of the identity", "///"),
@@ -123,16 +151,16 @@ def plot_center_similarities(
     axis.set(
         title="The teacher's similarities on the training set", xlabel="cosine", ylabel="density", xlim=(bins[0], 1)
     )
-    axis.legend(loc="upper left")
-    style.save(figure, output)
+    style.legend_below(figure, *axis.get_legend_handles_labels())
+    style.save(figure, outputs)
 
 
-def plot_roc(evaluations: Evaluations, output: str) -> None:
+def plot_roc(evaluations: Evaluations, outputs: list[str]) -> None:
     """Mean ROC of every model with its 95% band, one panel per benchmark, from the lowest FAR that the impostor
     pairs resolve."""
     context = evaluations.context
-    many = len(context.runs) > FITTING_ENTRIES
-    figure, axes = _panels(len(context.benchmarks), 5.6, 4.8)
+    many = len(context.runs) > MANY_MODELS
+    figure, axes = _panels(len(context.benchmarks), 4.2, columns=2)
     for axis, (benchmark, title) in zip(axes, context.benchmarks.items()):
         fars, lowest = _resolved_rates(evaluations, benchmark), 100.0
         for index, model in enumerate(context.runs):
@@ -140,28 +168,18 @@ def plot_roc(evaluations: Evaluations, output: str) -> None:
             mean, low, high = PERCENT * np.array(found).T
             look = style.line_style(index)
             axis.plot(PERCENT * fars, mean, label=context.labels[model], **look)
-            if not many:  # the bands of many models would cover each other
+            if not many:
                 axis.fill_between(PERCENT * fars, low, high, color=look["color"], alpha=0.1, linewidth=0)
-            lowest = min(lowest, low.min())
-        label = "true accept rate, %" if many else "true accept rate, % (95% band)"
-        axis.set(xscale="log", title=title, xlabel="false accept rate, %", ylabel=label)
+            lowest = min(lowest, (mean if many else low).min())
+        axis.set(xscale="log", title=title, xlabel="false accept rate, %", ylabel="true accept rate, %")
         axis.set_ylim(max(0, math.floor(lowest / 10) * 10), 101)
         axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.xaxis.set_major_formatter(style.plain_number)
         axis.xaxis.set_minor_locator(NullLocator())
-        if not many:
-            axis.legend(loc="lower right")
-    if many:
-        _legend_beside(figure, axes[0])
-    style.save(figure, output)
-
-
-def _legend_beside(figure: Figure, axis: Axes) -> None:
-    """The legend of one panel to the right of all, which keep their width."""
-    handles, names = axis.get_legend_handles_labels()
-    width, height = figure.get_size_inches()
-    figure.set_size_inches(width + 0.7 + 0.075 * max(len(name) for name in names), max(height, 0.16 * len(names) + 0.5))
-    figure.legend(handles, names, loc="outside right upper", fontsize=8)
+    style.legend_below(figure, *axes[0].get_legend_handles_labels())
+    bands = "" if many else " Band: 95% confidence interval; its units are people and runs."
+    style.explain(figure, f"Line: mean over the runs.{bands}")
+    style.save(figure, outputs)
 
 
 def _resolved_rates(evaluations: Evaluations, benchmark: str) -> np.ndarray:
@@ -172,27 +190,28 @@ def _resolved_rates(evaluations: Evaluations, benchmark: str) -> np.ndarray:
     return np.geomspace(min(0.4, 10 / impostors), 0.5, ROC_POINTS)
 
 
-def _panels(count: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
-    columns = min(count, 3)
-    rows = math.ceil(count / columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(width * columns, height * rows), squeeze=False)
+def _panels(count: int, height: float, columns: int = 3) -> tuple[Figure, list[Axes]]:
+    """``count`` panels of one ``height`` (inches) in a figure as wide as the report; a single one is narrower."""
+    columns = min(count, 2 if count == 4 else columns)  # two by two
+    rows, width = math.ceil(count / columns), style.WIDTH if columns > 1 else 0.7 * style.WIDTH
+    figure, axes = plt.subplots(rows, columns, figsize=(width, height * rows), squeeze=False)
     for axis in axes.flat[count:]:
         axis.set_visible(False)
-    return figure, list(axes.flat)
+    return figure, list(axes.flat)[:count]
 
 
-def plot_score_distributions(evaluations: Evaluations, output: str) -> None:
+def plot_score_distributions(evaluations: Evaluations, outputs: list[str]) -> None:
     """Histograms of genuine and impostor cosines in all runs, one panel per model and benchmark."""
     context = evaluations.context
-    cells = [(benchmark, model) for benchmark in context.benchmarks for model in context.runs]
+    cells = [(benchmark, model) for model in context.runs for benchmark in context.benchmarks]
     tables = {
         (benchmark, model): pd.concat(evaluations.table(model, benchmark, run) for run in context.own_runs(model))
         for benchmark, model in cells
     }
-    figure, axes = _panels(len(cells), 4, 2.6)
-    bins = np.linspace(min(-0.4, *(table.score.min() for table in tables.values())), 1, 45).tolist()
+    figure, axes = _panels(len(cells), 2.2, columns=len(context.benchmarks) if len(context.benchmarks) in (2, 3) else 3)
     for axis, (benchmark, model) in zip(axes, cells):
         table = tables[benchmark, model]
+        bins = np.linspace(table.score.min(), 1, 45).tolist()
         for same, color, name, hatch in (
             (True, style.GENUINE, "genuine", ""),
             (False, style.IMPOSTOR, "impostor", "///"),
@@ -212,23 +231,33 @@ def plot_score_distributions(evaluations: Evaluations, output: str) -> None:
         title = context.labels[model]
         if len(context.benchmarks) > 1:
             title += f", {context.benchmarks[benchmark]}"
-        axis.set(title=title, xlabel="cosine", ylabel="pairs per run", xlim=(bins[0], 1))
-    axes[0].legend(loc="upper left", fontsize=9)
-    style.save(figure, output)
+        axis.set(xlabel="cosine", ylabel="pairs per run", xlim=(bins[0], 1))
+        axis.xaxis.set_major_locator(MaxNLocator(nbins=5))
+        axis.set_title(textwrap.fill(title, PANEL_TITLE), fontsize=style.SMALL)
+    style.legend_below(figure, *axes[0].get_legend_handles_labels())
+    style.explain(figure, "Every panel begins at its model's lowest score.")
+    style.save(figure, outputs)
 
 
-def plot_calibration(margins: dict[str, str], triplets: dict[str, str], output: str) -> None:
+SYMBOLS = (
+    "T(a, p), T(a, n): the teacher's distance of the anchor from the positive, and from the negative.\n"
+    "d = max(T(a, n) − T(a, p), 0).  F(d): the margin of a triplet, from $m_{min}$ to $m_{max}$ (Eq. 4)."
+)
+
+
+def plot_calibration(margins: dict[str, str], triplets: dict[str, str], outputs: list[str]) -> None:
     """Distribution of the sampled triplets' d, the resulting margins, and the line F(d) (Eq. 4).
 
     Args:
         margins: distance to the path of its calibration (JSON); one panel each.
         triplets: distance to the path of its table with a column ``d``.
-        output: path of the picture.
+        outputs: paths of the picture.
     """
-    figure, axes = _panels(len(margins), 7.5, 4.6)
-    for axis, distance in zip(axes, margins):
+    figure, axes = plt.subplots(len(margins), 1, figsize=(8.5, 4.4 * len(margins)), squeeze=False)
+    for axis, distance in zip(axes[:, 0], margins):
         _calibration_panel(axis, read_json(margins[distance]), read_table(triplets[distance]).d.to_numpy(), distance)
-    style.save(figure, output)
+    style.explain(figure, SYMBOLS)
+    style.save(figure, outputs)
 
 
 def _calibration_panel(axis: Axes, found: dict, d: np.ndarray, distance: str) -> None:
@@ -247,50 +276,60 @@ def _calibration_panel(axis: Axes, found: dict, d: np.ndarray, distance: str) ->
     other.spines["right"].set_visible(True)
     other.plot([0, d.max()], used, color="black", linewidth=2, label=f"F(d) as calibrated ({found['mode']})")
     other.set(ylabel="margin F(d)", ylim=(0, 1.15 * max(used)))
-    handles = [each for one in (axis, other) for each in one.get_legend_handles_labels()[0]]
-    axis.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncol=3, fontsize=9)
+    handles = [each for one in (other, axis) for each in one.get_legend_handles_labels()[0]]
+    axis.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncol=2, fontsize=style.SMALL)
     axis.set_title(f"{len(d)} random triplets of the training set, measured by the teacher")
 
 
-def plot_accuracy_against_flops(evaluations: Evaluations, profiles: dict[str, str], output: str) -> None:
+def plot_accuracy_against_flops(evaluations: Evaluations, profiles: dict[str, str], outputs: list[str]) -> None:
     """Accuracy with its interval against the cost of one image, one panel per benchmark.
 
     Args:
         evaluations: of every model.
         profiles: model to the path of its network's profile; models that came as scores have none.
-        output: path of the picture.
+        outputs: paths of the picture.
     """
     context = evaluations.context
-    figure, axes = _panels(len(context.benchmarks), 8.5, max(4.4, 0.19 * len(profiles) + 0.6))
+    figure, axes = _panels(len(context.benchmarks), 4.4, columns=1)
     flops = {model: read_json(path)["flops"] / 1e9 for model, path in profiles.items()}
+    places = _side_by_side(flops)
     for axis, (benchmark, title) in zip(axes, context.benchmarks.items()):
-        for index, model in enumerate(flops):
+        for model, place in places.items():
             found = significance.estimate(evaluations.runs(model, benchmark, "own"))
             mean, low, high = (PERCENT * value for value in significance.rate_interval(found))
-            at_same_cost = [other for other in flops if flops[other] == flops[model]]
-            beside = 1 + 0.03 * (at_same_cost.index(model) - (len(at_same_cost) - 1) / 2)
+            index = list(context.runs).index(model)
             axis.errorbar(
-                flops[model] * beside,
+                place,
                 mean,
                 yerr=[[max(0, mean - low)], [max(0, high - mean)]],
                 marker=style.MARKERS[index % len(style.MARKERS)],
-                color=style.COLORS[index % len(style.COLORS)],
+                color=style.COLORS[(index + index // len(style.MARKERS)) % len(style.COLORS)],
                 capsize=3,
                 linestyle="none",
                 label=f"{context.labels[model]}, {flops[model]:.2f}",
             )
-        low, high = min(flops.values()), max(flops.values())
-        axis.set(xscale="log", xlim=(low / 1.4, high * 1.4), title=title)
+        axis.set(xscale="log", title=title, xlim=(min(places.values()) / 1.15, max(places.values()) * 1.15))
         axis.set_xticks(sorted(set(flops.values())), minor=False)
         axis.xaxis.set_major_formatter(style.two_digits)
         axis.xaxis.set_minor_locator(NullLocator())
         axis.set(xlabel="FLOPs per image, 10⁹", ylabel=f"{context.metric(benchmark)}, % (95% interval)")
-        size = 10 if len(flops) <= FITTING_ENTRIES else 8
-        axis.legend(title="model, 10⁹ FLOPs", loc="center left", bbox_to_anchor=(1, 0.5), fontsize=size)
-    style.save(figure, output)
+    style.legend_below(figure, *axes[0].get_legend_handles_labels())
+    style.explain(figure, "After a model's name: its FLOPs per image, 10⁹. Models of the same cost stand side by side.")
+    style.save(figure, outputs)
 
 
-def plot_faces(store_path: str, output: str, num_identities: int = 8, images: int = 4) -> None:
+def _side_by_side(flops: dict[str, float]) -> dict[str, float]:
+    """Where models stand on a logarithmic axis of FLOPs: around their own, if others have the same."""
+    span = math.log(max(flops.values()) / min(flops.values())) or 1
+    step = min(0.06, 0.6 / len(flops)) * span
+    places = {}
+    for model, cost in flops.items():
+        same = [other for other in flops if flops[other] == cost]
+        places[model] = cost * math.exp(step * (same.index(model) - (len(same) - 1) / 2))
+    return places
+
+
+def plot_faces(store_path: str, outputs: list[str], num_identities: int = 8, images: int = 4) -> None:
     """A strip of aligned faces: the first ``images`` of ``num_identities`` spread over the store."""
     store = FaceStore(store_path)
     labels, identities = store.column("label"), store.column("identity")
@@ -302,12 +341,17 @@ def plot_faces(store_path: str, output: str, num_identities: int = 8, images: in
             axis.set_axis_off()
             if row < len(rows):
                 axis.imshow(store.image(rows[row]))
-        axes[0, column].set_title(str(identities[rows[0]]), fontsize=9)
-    style.save(figure, output)
+        name = textwrap.shorten(str(identities[rows[0]]), LONGEST_NAME, placeholder="…")
+        axes[0, column].set_title(name or str(identities[rows[0]])[:LONGEST_NAME], fontsize=style.SMALL)
+    style.save(figure, outputs)
 
 
 def plot_triplets(
-    store_path: str, training_set: str, calibration: tuple[str, str], fixed_margins: dict[str, float], output: str
+    store_path: str,
+    training_set: str,
+    calibration: tuple[str, str],
+    fixed_margins: dict[str, float],
+    outputs: list[str],
 ) -> None:
     """A few of the calibration's triplets as images, from the smallest d to the largest, with every method's margin.
 
@@ -318,13 +362,13 @@ def plot_triplets(
         training_set: path of the table ``row, label``.
         calibration: paths of the margins (JSON) and of the triplets (CSV).
         fixed_margins: methods with one margin, display name to margin.
-        output: path of the picture.
+        outputs: paths of the picture.
     """
     store, rows = FaceStore(store_path), read_table(training_set).row.to_numpy()
     found, drawn = read_json(calibration[0]), read_table(calibration[1]).sort_values("d", kind="stable")
     chosen = drawn.iloc[np.linspace(0, len(drawn) - 1, SHOWN_TRIPLETS).round().astype(int)]
     low, high = found["min_margin"], found["max_margin"]
-    size = (9.5, 1.55 * SHOWN_TRIPLETS)
+    size = (style.WIDTH, max(1.55, 0.18 * (2 + len(fixed_margins))) * SHOWN_TRIPLETS)
     figure, axes = plt.subplots(SHOWN_TRIPLETS, 4, figsize=size, width_ratios=[1, 1, 1, 3.2], squeeze=False)
     for line, (_, triplet) in zip(axes, chosen.iterrows()):
         for axis, role in zip(line, ("anchor", "positive", "negative")):
@@ -341,7 +385,8 @@ def plot_triplets(
         ]
         text += [f"{label}: margin {margin:g}" for label, margin in fixed_margins.items()]
         line[3].set_axis_off()
-        line[3].text(0, 0.5, "\n".join(text), va="center", fontsize=9, transform=line[3].transAxes)
+        line[3].text(0, 0.5, "\n".join(text), va="center", fontsize=style.SMALL, transform=line[3].transAxes)
     for axis, role in zip(axes[0], ("anchor", "positive", "negative")):
         axis.set_title(role)
-    style.save(figure, output)
+    style.explain(figure, SYMBOLS)
+    style.save(figure, outputs)

@@ -11,6 +11,7 @@ from triplet_distillation.files import read_json, write_json, write_text
 from triplet_distillation.reporting import pages
 from triplet_distillation.reporting.context import METHOD_PREFIX, PERCENT, ReportContext, distance_name
 from triplet_distillation.reporting.runs import METRICS, Evaluations, basis
+from triplet_distillation.reporting.tables import TableFiles
 from triplet_distillation.tabular import read_table, write_table
 
 WARNING = "Warning: "
@@ -105,14 +106,6 @@ def compare_models(evaluations: Evaluations, claims: list[tuple[str, str]]) -> p
     return table[[*columns, "verdict", "basis", "runs", "rounds"]]
 
 
-class FindingsFiles(NamedTuple):
-    """Paths of the comparisons (``csv``), of the page (``html``), and of its ``sentences`` (JSON)."""
-
-    csv: str
-    html: str
-    sentences: str
-
-
 class AboutNumbers(NamedTuple):
     """Sentences about what the numbers mean: who was trained on (``split``), how it was tested (``protocols``)."""
 
@@ -125,7 +118,8 @@ def write_findings(
     claims: list[tuple[str, str]],
     training: TrainingFacts,
     about: AboutNumbers,
-    outputs: FindingsFiles,
+    outputs: TableFiles,
+    sentences_file: str,
 ) -> None:
     """Write the page of findings, and the comparisons as a table.
 
@@ -134,11 +128,14 @@ def write_findings(
         claims: pairs of models (A, B); the first ones open the page.
         training: what the runs logged, and where methods start.
         about: what the numbers mean.
-        outputs: paths.
+        outputs: paths of the comparisons and of the page.
+        sentences_file: path of the page's sentences (JSON), for others to quote.
     """
     context = evaluations.context
     comparisons = compare_models(evaluations, claims)
     write_table(outputs.csv, comparisons)
+    shown = _comparison_table(comparisons, context.benchmarks)
+    write_text(outputs.tex, pages.latex(shown))
     sentences = _headlines(comparisons, context)
     for benchmark, label in context.benchmarks.items():
         means = {model: _mean_metrics(evaluations, model, benchmark) for model in context.runs}
@@ -148,14 +145,14 @@ def write_findings(
         changes = {model: PERCENT * (found.own - means["student"].own) for model, found in students.items()}
         sentences += _about_methods(label, metric, changes, training.from_scratch, context.labels)
     sentences += _about_margins(training.margins) + _about_training(training.histories, context.labels)
-    write_json(outputs.sentences, {"sentences": sentences, **about._asdict()})
+    write_json(sentences_file, {"sentences": sentences, **about._asdict()})
     write_text(
         outputs.html,
         pages.page(
             "Findings",
             pages.notes(sentences),
             "<h2>Which claims are supported</h2>",
-            _comparison_table(comparisons, context.benchmarks),
+            pages.table(*shown),
             pages.notes([*_explanations(comparisons), *about.split, *about.protocols]),
         ),
     )
@@ -207,22 +204,23 @@ def _mean_metrics(evaluations: Evaluations, model: str, benchmark: str) -> MeanM
     return MeanMetrics(*(significance.estimate(evaluations.runs(model, benchmark, metric)).mean for metric in METRICS))
 
 
-def _comparison_table(comparisons: pd.DataFrame, benchmarks: dict[str, str]) -> str:
+def _comparison_table(comparisons: pd.DataFrame, benchmarks: dict[str, str]) -> pages.Table:
     cells = [
         [
             html.escape(f"{row.a} against {row.b}"),
+            " " + html.escape(row.verdict),
             html.escape(benchmarks[row.benchmark]),
             row.metric,
             f"{pages.signed(row.difference)}{_gray_interval(row)}",
             _p_value(row.p),
             _p_value(row.p_corrected),
             "–" if np.isnan(row.detectable) else f"{row.detectable:.2f}",
-            html.escape(row.verdict),
         ]
         for _, row in comparisons.iterrows()
     ]
-    header = ["A against B", "benchmark", "metric", "percentage points, 95% interval", "p", "p, Holm"]
-    return pages.table([*header, "could be shown", "“A beats B” is"], cells)
+    header = ["A against B", "“A beats B” is", "benchmark", "metric", "percentage points, 95% interval", "p", "p, Holm"]
+    header += ["could be shown"]
+    return pages.Table(header, cells, None, "Which claims are supported")
 
 
 def _gray_interval(row) -> str:
@@ -322,4 +320,4 @@ def _about_training(histories: dict[str, list[str]], labels: dict[str, str]) -> 
 def _p_value(p: float) -> str:
     if np.isnan(p):
         return "–"
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+    return "&lt; 0.001" if p < 0.001 else f"{p:.3f}"

@@ -1,19 +1,25 @@
 """The methods of a study side by side: accuracy, cost, verdicts, and what was tuned (an extended Table 2)."""
 
 import html
+import math
+import textwrap
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from matplotlib.patches import Patch
 
 from triplet_distillation.faces.store import FaceStore
 from triplet_distillation.files import read_json, write_text
 from triplet_distillation.reporting import pages, style
-from triplet_distillation.reporting.context import short_name
+from triplet_distillation.reporting.context import ReportContext, short_name
 from triplet_distillation.reporting.runs import Evaluations
 from triplet_distillation.reporting.tables import rate_columns
 from triplet_distillation.tabular import read_table, write_table
+
+TITLE_LETTERS = 22
+"""Of a line above one of four panels."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +62,12 @@ class MethodFacts(NamedTuple):
 
 
 class MethodsTableFiles(NamedTuple):
-    """Paths of the table's outputs."""
+    """Paths of the table's outputs, and of the figure in every format."""
 
     csv: str
     html: str
-    figure: str
+    tex: str
+    figures: list[str]
 
 
 def write_methods(evaluations: Evaluations, facts: MethodFacts, outputs: MethodsTableFiles) -> None:
@@ -73,8 +80,16 @@ def write_methods(evaluations: Evaluations, facts: MethodFacts, outputs: Methods
     """
     table = methods_table(evaluations, facts)
     write_table(outputs.csv, table)
-    write_text(outputs.html, _page(table, evaluations, facts))
-    _plot_cost(table, evaluations, outputs.figure)
+    compared = _compared(table, evaluations, facts)
+    settings = pages.Table(
+        ["method", "loss", "not as by default", "tuned", "trials", "on whom"],
+        [_settings_row(evaluations.context.labels[model], entry) for model, entry in facts.entries.items()],
+        None,
+        "What each method was trained with",
+    )
+    write_text(outputs.html, _page(compared, settings, evaluations.context.labels[facts.reference]))
+    write_text(outputs.tex, pages.latex(*compared, settings))
+    _plot_cost(table, evaluations.context, outputs.figures)
 
 
 def methods_table(evaluations: Evaluations, facts: MethodFacts) -> pd.DataFrame:
@@ -108,7 +123,8 @@ def _row(model: str, family: str, images: int, seconds: float, embedded: int, ev
     return row | {"images": images, "seconds": seconds, "teacher_images": embedded}
 
 
-def _page(table: pd.DataFrame, evaluations: Evaluations, facts: MethodFacts) -> str:
+def _compared(table: pd.DataFrame, evaluations: Evaluations, facts: MethodFacts) -> list[pages.Table]:
+    """A table per family."""
     context = evaluations.context
     comparisons = read_table(facts.comparisons, text=("benchmark", "a", "b", "metric", "verdict", "basis"))
     reference = context.labels[facts.reference]
@@ -118,7 +134,7 @@ def _page(table: pd.DataFrame, evaluations: Evaluations, facts: MethodFacts) -> 
         groups.append((html.escape(name), 4))
     header += ["images through the student", "training, s", "images through teachers"]
     groups.append(("cost", 3))
-    parts = []
+    tables = []
     for family, rows in table.groupby("family", sort=False):
         cells = []
         for _, row in rows.iterrows():
@@ -133,16 +149,20 @@ def _page(table: pd.DataFrame, evaluations: Evaluations, facts: MethodFacts) -> 
                     " " + html.escape(verdicts.get((reference, row.label), "–")),
                 ]
             cells.append([*line, f"{row.images:,}", f"{row.seconds:,.0f}", f"{row.teacher_images:,}"])
-        parts += [f"<h2>{html.escape(str(family)).capitalize()}</h2>", pages.table(header, cells, groups)]
+        rates = dict.fromkeys(range(1, 1 + 4 * len(context.benchmarks), 4), "higher")
+        best = pages.Best(rates, range(len(cells)), "of this table's methods")
+        tables.append(pages.Table(header, cells, groups, str(family).capitalize(), best))
+    return tables
+
+
+def _page(compared: list[pages.Table], settings: pages.Table, reference: str) -> str:
+    parts = [part for each in compared for part in (f"<h2>{html.escape(each.title)}</h2>", pages.table(*each))]
     return pages.page(
         "Methods compared",
         *parts,
         pages.notes(_remarks(reference)),
-        "<h2>What each method was trained with</h2>",
-        pages.table(
-            ["method", "loss", "not as by default", "tuned", "trials", "on whom"],
-            [_settings_row(context.labels[model], entry) for model, entry in facts.entries.items()],
-        ),
+        f"<h2>{html.escape(settings.title)}</h2>",
+        pages.table(*settings),
     )
 
 
@@ -165,9 +185,9 @@ def _verdicts(comparisons: pd.DataFrame, benchmark: str, metric: str) -> dict[tu
 
 def _settings_row(label: str, entry: MethodEntry) -> list[str]:
     changed = ", ".join(f"{name}: {value}" for name, value in entry.settings.items())
-    cells = [html.escape(label), html.escape(entry.loss), " " + (html.escape(changed) or "–")]
+    cells = [html.escape(label), " " + html.escape(entry.loss), " " + (html.escape(changed) or "–")]
     if entry.tuned is None:
-        return [*cells, "nothing", "0", "–"]
+        return [*cells, " nothing", "0", " –"]
     tuned = entry.tuned
     return [
         *cells,
@@ -177,35 +197,27 @@ def _settings_row(label: str, entry: MethodEntry) -> list[str]:
     ]
 
 
-def _plot_cost(table: pd.DataFrame, evaluations: Evaluations, output: str) -> None:
-    """Accuracy with its interval against the seconds of training, one panel per benchmark; a color per family."""
-    context = evaluations.context
-    families = list(dict.fromkeys(table.family))
-    height = max(4.5, 0.2 * len(table))
+def _plot_cost(table: pd.DataFrame, context: ReportContext, outputs: list[str]) -> None:
+    """A line per method, the cheapest first: its metric on every benchmark with its interval, and its seconds."""
+    shown = table.sort_values("seconds", ascending=False, kind="stable")
+    families = {family: style.COLORS[1 + place] for place, family in enumerate(dict.fromkeys(table.family))}
+    count = len(context.benchmarks) + 1
+    columns = min(count, 4)
+    lines = math.ceil(count / columns)
     figure, axes = style.plt.subplots(
-        len(context.benchmarks), 1, figsize=(11, height * len(context.benchmarks)), squeeze=False
+        lines, columns, figsize=(style.WIDTH, (0.9 + 0.24 * len(shown)) * lines), squeeze=False, sharey=True
     )
-    for axis, (benchmark, title) in zip(axes[:, 0], context.benchmarks.items()):
-        for index, (_, row) in enumerate(table.iterrows()):
-            low, high = row[benchmark] - row[f"{benchmark}_low"], row[f"{benchmark}_high"] - row[benchmark]
-            axis.errorbar(
-                row.seconds,
-                row[benchmark],
-                yerr=[[max(0, low)], [max(0, high)]],
-                marker=f"${index}$",
-                markersize=6 if index < 10 else 9,  # two digits are wider
-                color=style.COLORS[1 + families.index(row.family)],
-                elinewidth=0.4,
-                linestyle="none",
-                label=f"{row.label.removeprefix('+ ')} ({row.images:,} images)",
-            )
-        axis.set(title=title, xlabel="seconds of training, first stage included")
-        axis.margins(x=0.1)
-        axis.set_ylabel(f"{context.metric(benchmark)}, % (95% interval)")
-        axis.legend(title="\n".join(_family_colors(families)), loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
-    style.save(figure, output)
-
-
-def _family_colors(families: list[str]) -> list[str]:
-    names = ("blue", "orange", "green", "pink")
-    return [f"{name}: {family}" for name, family in zip(names, families)]
+    for axis in axes.flat[count:]:
+        axis.set_visible(False)
+    places, colors = np.arange(len(shown)), [families[family] for family in shown.family]
+    for axis, (benchmark, title) in zip(axes.flat, context.benchmarks.items()):
+        axis.hlines(places, shown[f"{benchmark}_low"], shown[f"{benchmark}_high"], colors=colors)
+        axis.scatter(shown[benchmark], places, c=colors, s=24)
+        axis.set_title(f"{textwrap.fill(title, TITLE_LETTERS)}\n{context.metric(benchmark)}, %")
+    cost = axes.flat[count - 1]
+    cost.barh(places, shown.seconds, color=colors, height=0.6)
+    cost.set_title("training, s\n(first stage included)")
+    axes[0, 0].set_yticks(places, [label.removeprefix("+ ") for label in shown.label])
+    style.legend_below(figure, [Patch(color=color) for color in families.values()], list(families))
+    style.explain(figure, "Line: 95% confidence interval. Color: where the training starts.")
+    style.save(figure, outputs)

@@ -14,6 +14,7 @@ from triplet_distillation.faces.store import DETECTION_STATUS, FaceStore
 from triplet_distillation.files import read_json, write_text
 from triplet_distillation.logs import summary
 from triplet_distillation.reporting import pages
+from triplet_distillation.reporting.tables import TableFiles
 from triplet_distillation.tabular import read_table, write_table
 
 OUTCOMES = (*DETECTION_STATUS.values(), "unreadable")
@@ -45,8 +46,7 @@ def write_quality(
     datasets: dict[str, dict[str, str]],
     training: Training,
     benchmarks: list[BenchmarkFaces],
-    csv: str,
-    html_page: str,
+    outputs: TableFiles,
 ) -> None:
     """Write the outcome of every data set's alignment, and what training set and benchmarks have in common.
 
@@ -54,13 +54,15 @@ def write_quality(
         datasets: name to its paths: ``store, outcomes, origin``.
         training: what is trained on.
         benchmarks: what is tested, one entry per benchmark and round.
-        csv, html_page: outputs.
+        outputs: paths.
     """
     rows = [_count(name, **paths) for name, paths in datasets.items()]
-    write_table(csv, pd.DataFrame(rows))
+    write_table(outputs.csv, pd.DataFrame(rows))
     cells = [[html.escape(row["dataset"]), *(f"{row[column]:,}" for column in COUNTED)] for row in rows]
+    counts = pages.Table(["data set", *COUNTED], cells, None, "Images and faces")
+    write_text(outputs.tex, pages.latex(counts))
     parts = [
-        pages.table(["data set", *COUNTED], cells),
+        pages.table(*counts),
         pages.notes(
             [
                 "Several faces: the largest, most central one is used. No face: replaced by a central crop, which is "
@@ -78,12 +80,15 @@ def write_quality(
         )
     for row in rows:
         about = [[key, f" {html.escape(str(row[key]))}"] for key in ABOUT]
-        parts += [f"<h2>{html.escape(row['dataset'])}</h2>", pages.table(["", ""], about)]
+        parts += [
+            f"<h2>{html.escape(row['dataset'])}</h2>",
+            pages.table(["", ""], about, title=f"About {row['dataset']}"),
+        ]
         parts += _passed_over(datasets[row["dataset"]]["origin"])
         parts += _lowest_confidence(datasets[row["dataset"]]["store"]) + _unreadable(
             datasets[row["dataset"]]["outcomes"]
         )
-    write_text(html_page, pages.page("Images and faces", *parts))
+    write_text(outputs.html, pages.page(counts.title, *parts))
     summary("; ".join(f"{row['dataset']}: {row['images']} images" for row in rows))
 
 

@@ -11,7 +11,7 @@ from triplet_distillation.evaluation.significance import Run
 from triplet_distillation.evaluation.verification import VerificationMetrics, read_metrics
 from triplet_distillation.files import read_json, write_text
 from triplet_distillation.reporting import pages, paper
-from triplet_distillation.reporting.context import PERCENT, ReportContext, short_name
+from triplet_distillation.reporting.context import METHOD_PREFIX, PERCENT, ReportContext, short_name
 from triplet_distillation.reporting.runs import Evaluations, basis
 from triplet_distillation.tabular import read_table, write_table
 
@@ -24,11 +24,12 @@ class TableFiles(NamedTuple):
     tex: str
 
 
-def write_table1(profiles: dict[str, str], outputs: TableFiles) -> None:
+def write_table1(profiles: dict[str, str], roles: dict[str, str], outputs: TableFiles) -> None:
     """Table 1: the cost of the networks, with the paper's numbers and the ratios.
 
     Args:
         profiles: network to the path of its profile (JSON), in the order of the rows.
+        roles: the study's ``teacher`` and ``student`` to their networks.
         outputs: paths.
     """
     columns = ["size_mib", "parameters", "flops", "flops_elementwise", "macs", "seconds_per_image"]
@@ -43,10 +44,11 @@ def write_table1(profiles: dict[str, str], outputs: TableFiles) -> None:
     table = pd.DataFrame(rows)
     write_table(outputs.csv, table)
     runs = read_json(next(iter(profiles.values())))["runs"]
-    write_text(outputs.html, _table1_page(table, runs))
-    write_text(outputs.tex, pages.latex(_table1_text(table)))
+    write_text(outputs.html, _table1_page(table, roles, runs))
+    write_text(outputs.tex, pages.latex(_table1_in_print(table)))
 
 
+TABLE_1_TITLE = "Table 1. Cost of the networks"
 TABLE_1_COLUMNS = (
     ("size_mib", "size, MiB", 1, "{:.1f}"),
     ("parameters", "parameters, 10⁶", 1e6, "{:.2f}"),
@@ -55,15 +57,21 @@ TABLE_1_COLUMNS = (
 )
 
 
-def _table1_text(table: pd.DataFrame) -> pd.DataFrame:
-    text = pd.DataFrame({"network": table.network})
-    for column, head, unit, form in TABLE_1_COLUMNS:
-        text[head] = [form.format(value / unit) for value in table[column]]
-        text[f"{head} (paper)"] = [_or_dash(value / unit, form) for value in table[f"paper_{column}"]]
-    return text
+def _table1_in_print(table: pd.DataFrame) -> pages.Table:
+    """Without ratios and further counts, which would not fit on a page of paper."""
+    header, groups, rows = ["network"], [("", 1)], []
+    for _, head, _, _ in TABLE_1_COLUMNS:
+        header += ["here", "paper"]
+        groups.append((head, 2))
+    for _, row in table.iterrows():
+        cells = [html.escape(row.network)]
+        for column, _, unit, form in TABLE_1_COLUMNS:
+            cells += [form.format(row[column] / unit), _or_dash(row[f"paper_{column}"] / unit, form)]
+        rows.append(cells)
+    return pages.Table(header, rows, groups, TABLE_1_TITLE)
 
 
-def _table1_page(table: pd.DataFrame, runs: int) -> str:
+def _table1_page(table: pd.DataFrame, roles: dict[str, str], runs: int) -> str:
     header, groups = ["network"], [("", 1)]
     for _, head, _, _ in TABLE_1_COLUMNS:
         header += ["here", "paper", "ratio"]
@@ -72,18 +80,19 @@ def _table1_page(table: pd.DataFrame, runs: int) -> str:
     groups.append(("in addition, 10⁹", 2))
     rows = []
     for _, row in table.iterrows():
-        cells = [html.escape(row.network)]
+        own = " and ".join(role for role, network in roles.items() if network == row.network)
+        cells = [html.escape(row.network) + f' <br><span class="unit">this study\'s {own}</span>' * bool(own)]
         for column, _, unit, form in TABLE_1_COLUMNS:
             cells += [form.format(row[column] / unit), _or_dash(row[f"paper_{column}"] / unit, form)]
             cells.append(_or_dash(row[f"ratio_{column}"], "{:.2f}"))
         rows.append([*cells, f"{row.flops_elementwise / 1e9:.2f}", f"{row.macs / 1e9:.2f}"])
     return pages.page(
-        "Table 1. Cost of the networks",
+        TABLE_1_TITLE,
         pages.paragraph(
             f"For one 112×112 image; the time is the mean of {runs} runs on the machine that ran the study, with the C "
             "library's default allocator (keep_memory off)."
         ),
-        pages.table(header, rows, groups),
+        pages.table(header, rows, groups, TABLE_1_TITLE),
         pages.notes(paper.TABLE_1_NOTES),
     )
 
@@ -128,14 +137,9 @@ def write_table2(evaluations: Evaluations, training_sets: list[str], protocols: 
         len(faces),
         len(context.seeds),
     )
-    write_text(outputs.html, _table2_page(table, context, size, [*protocols, *_bases(notes, context)]))
-    text = pd.DataFrame({"model": table.label})
-    for benchmark, label in context.benchmarks.items():
-        text[label] = [
-            f"{mean:.2f} ({low:.2f}–{high:.2f})"
-            for mean, low, high in zip(table[benchmark], table[f"{benchmark}_low"], table[f"{benchmark}_high"])
-        ]
-    write_text(outputs.tex, pages.latex(text))
+    shown = _table2(table, context)
+    write_text(outputs.html, _table2_page(shown, size, [*protocols, *_bases(notes, context)]))
+    write_text(outputs.tex, pages.latex(shown))
 
 
 def rate_columns(benchmark: str, runs: list[Run]) -> dict[str, float]:
@@ -154,32 +158,46 @@ def _bases(notes: dict[tuple[str, str], list[str]], context: ReportContext) -> l
     return sentences
 
 
-def _table2_page(table: pd.DataFrame, context: ReportContext, size: TrainingSize, remarks: list[str]) -> str:
+def _table2(table: pd.DataFrame, context: ReportContext) -> pages.Table:
     rows = []
     for _, row in table.iterrows():
         cells = [html.escape(row.label)]
         for benchmark in context.benchmarks:
             cells.append(pages.rate(row[benchmark], row[f"{benchmark}_low"], row[f"{benchmark}_high"]))
         rows.append(cells)
+    students = [place for place, model in enumerate(context.runs) if is_student(model)]
+    best = pages.Best(dict.fromkeys(range(1, 1 + len(context.benchmarks)), "higher"), students, "of the students")
+    return pages.Table(["model", *_headings(context)], rows, None, TABLE_2_TITLE, best)
+
+
+TABLE_2_TITLE = "Table 2. Verification accuracy, percent"
+
+
+def is_student(model: str) -> bool:
+    """Whether ``model`` is the student of the first stage or of a method, not a teacher or a further model."""
+    return model == "student" or model.startswith(METHOD_PREFIX)
+
+
+def _table2_page(shown: pages.Table, size: TrainingSize, remarks: list[str]) -> str:
     printed = [[html.escape(model), *(f"{each:.2f}" for each in row)] for model, row in paper.TABLE_2.items()]
     rounds = f", in each of {size.rounds} rounds" if size.rounds > 1 else ""
     one_run = " Of one training, they cover the choice of the test people alone." * (size.runs == size.rounds == 1)
     return pages.page(
-        "Table 2. Verification accuracy, percent",
+        TABLE_2_TITLE,
         pages.paragraph(
             f"Trained on {size.images:,} faces of {size.identities:,} identities{rounds}, in {size.runs} "
             f"run{'s' * (size.runs > 1)}. The paper trained on 3.8 million images of 85 thousand identities; results "
             "from a smaller training set are not comparable with its numbers.",
             "lead",
         ),
-        pages.table(["model", *_headings(context)], rows),
+        pages.table(*shown),
         pages.paragraph(
             "Mean over pairs and runs; in gray, the 95% confidence interval. Its units are people and training runs: "
             f"it says what other test people and another training would change.{one_run}"
         ),
         pages.notes(remarks),
         '<div class="apart"><h2>As printed in the paper, for reference only</h2>',
-        pages.table(["model", *paper.TABLE_2_BENCHMARKS], printed),
+        pages.table(["model", *paper.TABLE_2_BENCHMARKS], printed, title="Table 2 of the paper"),
         pages.notes(paper.TABLE_2_NOTES),
         "</div>",
     )
@@ -194,7 +212,7 @@ def _headings(context: ReportContext) -> list[str]:
 
 
 def write_verification_table(
-    metrics: dict[str, dict[int, str]], context: ReportContext, protocols: list[str], csv: str, html_page: str
+    metrics: dict[str, dict[int, str]], context: ReportContext, protocols: list[str], outputs: TableFiles
 ) -> None:
     """All metrics of every model, seed and benchmark: k-fold accuracy, AUC, EER, TAR at FAR.
 
@@ -202,7 +220,7 @@ def write_verification_table(
         metrics: model to run to the path of its metrics (JSON).
         context: display names.
         protocols: what the numbers are about, in words.
-        csv, html_page: outputs.
+        outputs: paths.
     """
     rows = [
         {
@@ -217,10 +235,10 @@ def write_verification_table(
         for benchmark, found in read_metrics(path).items()
     ]
     table = pd.DataFrame(rows)
-    write_table(csv, table)
+    write_table(outputs.csv, table)
     fars = [column for column in table.columns if column.startswith("tar_at_far_")]
     heads = [f"TAR at FAR {column.removeprefix('tar_at_far_')}" for column in fars]
-    parts = []
+    parts, shown = [], []
     for benchmark, label in context.benchmarks.items():
         chosen = table[table.benchmark == benchmark]
         first = chosen.iloc[0]
@@ -236,17 +254,21 @@ def write_verification_table(
             ]
             for _, row in chosen.iterrows()
         ]
+        header = ["model", "seed", "accuracy ± std over folds, %", "AUC", "EER, %", *heads]
+        shown.append(pages.Table(header, cells, None, f"All verification metrics: {label}"))
         parts += [
             f"<h2>{html.escape(label)}</h2>",
             pages.paragraph(f"{first.genuine:,} genuine and {first.impostor:,} impostor pairs in {folds}."),
-            pages.table(["model", "seed", "accuracy ± std over folds, %", "AUC", "EER, %", *heads], cells),
+            pages.table(*shown[-1]),
         ]
     remarks = [
         *protocols,
         "Accuracy is the mean over pairs, each at its fold's threshold; std is the standard deviation over folds.",
         "TAR in percent; a dash if there are fewer than 10 / FAR impostor pairs.",
+        "Every line is a single run, so no best value is marked: Table 2 has the means over the runs.",
     ]
-    write_text(html_page, pages.page("All verification metrics", *parts, pages.notes(remarks)))
+    write_text(outputs.html, pages.page("All verification metrics", *parts, pages.notes(remarks)))
+    write_text(outputs.tex, pages.latex(*shown))
 
 
 def _accuracy(row) -> str:

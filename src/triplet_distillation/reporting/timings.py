@@ -4,6 +4,7 @@ import html
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from triplet_distillation.files import write_json, write_text
@@ -73,16 +74,8 @@ def write_timings(folder: str, outputs: TimingFiles) -> None:
         "peak_mib": None if pd.isna(peak) else float(peak),
     }
     write_json(outputs.totals, totals)
-    text = pd.DataFrame(
-        {
-            "stage": table.rule.str.replace("_", " "),
-            "jobs": table.jobs.map("{:,}".format),
-            "time of all jobs": table.seconds.map(as_duration),
-            "longest job": table.longest_seconds.map(as_duration),
-            "peak memory, MiB": ["–" if pd.isna(each) else f"{each:,.0f}" for each in table.peak_mib],
-        }
-    )
-    write_text(outputs.tex, pages.latex(text))
+    shown = _shown(table)
+    write_text(outputs.tex, pages.latex(shown))
     write_text(
         outputs.html,
         pages.page(
@@ -92,7 +85,7 @@ def write_timings(folder: str, outputs: TimingFiles) -> None:
                 f"ran for {as_duration(totals['seconds'])} altogether.",
                 "lead",
             ),
-            pages.table(list(text), [[html.escape(cell) for cell in row] for row in text.to_numpy().tolist()]),
+            pages.table(*shown),
             pages.notes(
                 [
                     "Pauses between two calls of Snakemake do not count. Not counted either: starting Snakemake, and "
@@ -105,3 +98,18 @@ def write_timings(folder: str, outputs: TimingFiles) -> None:
             ),
         ),
     )
+
+
+def _shown(table: pd.DataFrame) -> pages.Table:
+    rows = [
+        [
+            html.escape(str(rule).replace("_", " ")),
+            f"{jobs:,}",
+            f"{seconds / 60:.2f}",
+            f"{longest / 60:.2f}",
+            pages.DASH if np.isnan(peak) else f"{peak:,.0f}",
+        ]
+        for rule, jobs, seconds, longest, peak in table.to_numpy().tolist()
+    ]
+    header = ["stage", "jobs", "all jobs, min", "longest job, min", "peak memory, MiB"]
+    return pages.Table(header, rows, title="Wall time and peak memory of every stage")

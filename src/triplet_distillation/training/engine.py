@@ -113,8 +113,8 @@ def train(network: Network, criterion: Loss, batches: BatchDataset, context: Tra
             "step",
             total=iterations,
             initial=start,
-            describe=lambda rate: (
-                f"loss {history[-1]['loss']:.4g}, {rate * settings.sampling.global_batch_size:.3g} images/s"
+            describe=lambda speed: (
+                f"loss {history[-1]['loss']:.4g}, {speed * settings.sampling.global_batch_size:.3g} images/s"
             ),
         )
         if dist.rank == 0

@@ -36,6 +36,7 @@ include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/export.smk"
 include: "workflow/rules/reproduce.smk"
+include: "workflow/rules/crate.smk"
 include: "workflow/rules/packs.smk"
 include: "workflow/rules/check.smk"
 
@@ -69,8 +70,7 @@ rule faces:
 
 rule models:
     input:
-        expand("<results>/{model}/seed{seed}/weights.safetensors", model=[*STUDENTS, *ABLATED], seed=SEEDS),
-        [f"<results>/{role}/seed{seed}/weights.safetensors" for role in NETWORKS for seed in first_stage_seeds(role)],
+        WEIGHTS,
 
 
 rule table1:
@@ -91,6 +91,11 @@ rule figures:
 rule report:
     input:
         rules.make_report.output,
+
+
+rule crate:
+    input:
+        rules.make_crate.output,
 
 
 rule reproduce:

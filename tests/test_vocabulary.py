@@ -82,7 +82,19 @@ VERBS = [
     "read",
     "check",
 ]
-TARGETS = {"all", "faces", "models", "table1", "table2", "figures", "report", "packs", "pack_checks", "template"}
+TARGETS = {
+    "all",
+    "faces",
+    "models",
+    "table1",
+    "table2",
+    "figures",
+    "report",
+    "packs",
+    "pack_checks",
+    "crate",
+    "template",
+}
 
 
 def identifiers(tree: ast.AST) -> set[str]:

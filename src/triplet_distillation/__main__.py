@@ -1,7 +1,8 @@
-"""``python -m triplet_distillation``: apply an exported model to images.
+"""``python -m triplet_distillation``: apply an exported model to images, and check a study that was handed on.
 
 compare MODEL A.jpg B.jpg    the score of two images, with the threshold and its false accept rate
 embed MODEL FOLDER           a table of embeddings, as Parquet
+verify CRATE                 whether the files of a study are those that its crate was made of
 """
 
 import argparse
@@ -14,7 +15,7 @@ from triplet_distillation.tabular import check_output, write_table
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; returns the exit code: 0, or 1 with a message if the input is invalid."""
+    """Run the command line; returns the exit code: 0, or 1 if the input is invalid or a crate differs."""
     parser = argparse.ArgumentParser(prog="python -m triplet_distillation", description="Apply an exported model.")
     commands = parser.add_subparsers(dest="command", required=True)
     comparing = commands.add_parser("compare", help="score of two images, and the threshold")
@@ -28,20 +29,21 @@ def main(arguments: list[str] | None = None) -> int:
     embedding.add_argument("model", help="model.onnx or model.safetensors, written by the rule export")
     embedding.add_argument("folder", type=Path)
     embedding.add_argument("--output", type=Path, default=Path("embeddings.parquet"))
+    verifying = commands.add_parser("verify", help="what differs from the crate as it was made")
+    verifying.add_argument("crate", type=Path, help="crate.zip, or the folder that it was unpacked to")
     options = parser.parse_args(arguments)
     logging.basicConfig(format="note: %(message)s")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # names of people and files, in a locale that may lack their letters
             stream.reconfigure(errors="backslashreplace")
     try:
-        print(_compare(options) if options.command == "compare" else _embed(options))
+        return COMMANDS[options.command](options)
     except (ValueError, OSError) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1
-    return 0
 
 
-def _compare(options: argparse.Namespace) -> str:
+def _compare(options: argparse.Namespace) -> int:
     from triplet_distillation.deployment.model import Model, compare
 
     first, second = options.images
@@ -49,15 +51,17 @@ def _compare(options: argparse.Namespace) -> str:
     for note in found.notes:
         print(f"note: {note}", file=sys.stderr)
     if found.threshold is None:
-        return f"score {found.score:.4f}; the model has no threshold"
+        print(f"score {found.score:.4f}; the model has no threshold")
+        return 0
     answer = "same person" if found.score >= found.threshold else "different people"
-    return (
+    print(
         f"score {found.score:.4f}, threshold {found.threshold:.4f} at a false accept rate of {found.far:g} "
         f"({found.benchmark}): {answer}"
     )
+    return 0
 
 
-def _embed(options: argparse.Namespace) -> str:
+def _embed(options: argparse.Namespace) -> int:
     from triplet_distillation.deployment.model import Model, embed_folder
     from triplet_distillation.faces.align import count_outcomes
     from triplet_distillation.networks.execution import keep_memory
@@ -66,7 +70,19 @@ def _embed(options: argparse.Namespace) -> str:
     check_output(options.output)
     table = embed_folder(Model(options.model), options.folder)
     write_table(options.output, table)
-    return f"{options.output}: {count_outcomes(table)}"
+    print(f"{options.output}: {count_outcomes(table)}")
+    return 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from triplet_distillation.deployment.crate import verify_crate
+
+    differences = verify_crate(options.crate)
+    print("\n".join(differences) or f"{options.crate}: every file is as it was")
+    return int(bool(differences))
+
+
+COMMANDS = {"compare": _compare, "embed": _embed, "verify": _verify}
 
 
 if __name__ == "__main__":

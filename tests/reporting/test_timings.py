@@ -37,6 +37,8 @@ def test_jobs_are_grouped_by_rule_in_the_order_of_their_start(folder, tmp_path):
     assert table.longest_seconds.tolist() == [100, 2]
     assert table.peak_mib.isna().tolist() == [False, True]
     # 1000 to 1120 s, where both trainings overlap, and the table's two seconds; not the day between.
-    assert read_json(outputs.totals) == {"jobs": 3, "seconds": 162, "seconds_at_work": 122, "peak_mib": 2000.5}
+    totals = {"jobs": 3, "seconds": 162, "seconds_at_work": 122, "peak_mib": 2000.5}
+    times = {"started": "1970-01-01T00:16:40+00:00", "ended": "1970-01-02T01:00:00+00:00"}
+    assert read_json(outputs.totals) == totals | times
     page = (tmp_path / "out/timings.html").read_text()
-    assert "2 min 2 s" in page and "2,000" in page and "–" in page
+    assert "2 min 2 s" in page and "2,000" in page and "2.67" in page and "–" in page

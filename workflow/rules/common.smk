@@ -550,6 +550,12 @@ TEACHER_EMBEDDINGS = list(
         for folder in embedding_folders(method, seed)
     )
 )
+# Of all models that are trained or imported here.
+WEIGHTS = [
+    f"<results>/{model}/seed{seed}/weights.safetensors"
+    for model in [*NETWORKS, *STUDENTS, *ABLATED]
+    for seed in (first_stage_seeds(model) if model in NETWORKS else SEEDS)
+]
 # What is made of them, or of a teacher's classifier, for any method.
 TEACHER_SUMMARIES = list(
     dict.fromkeys(

@@ -193,3 +193,18 @@ use rule template as make_quality_table with:
             (BENCHMARKS[benchmark], number, benchmark in HELD_OUT_FROM_TRAINING) for benchmark, number in TEST_FACES
         ],
         code=lambda wildcards: code("make_quality_table.py"),
+
+
+# For those who use the numbers: without the pages, which the report has.
+TABLES = [
+    [table.csv, table.tex]
+    for table in (
+        rules.make_table1.output,
+        rules.make_table2.output,
+        rules.make_verification_table.output,
+        rules.make_findings.output,
+        rules.make_methods_table.output,
+        rules.make_quality_table.output,
+        *([rules.make_ablation_table.output] if VARIANTS else []),
+    )
+]

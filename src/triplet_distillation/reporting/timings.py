@@ -1,6 +1,7 @@
 """Wall time and peak memory of every stage, from what Snakemake measures of each job (``benchmark:``)."""
 
 import html
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -50,8 +51,9 @@ def time_at_work(started: pd.Series, ended: pd.Series) -> float:
 def write_timings(folder: str, outputs: TimingFiles) -> None:
     """Write the table of stages, one row per rule: ``rule, jobs, seconds, longest_seconds, peak_mib``; and the totals.
 
-    The totals are ``jobs``, ``seconds`` (the sum over jobs), ``seconds_at_work`` (see :func:`time_at_work`) and
-    ``peak_mib`` (None if it was not measured).
+    The totals are ``jobs``, ``seconds`` (the sum over jobs), ``seconds_at_work`` (see :func:`time_at_work`),
+    ``peak_mib`` (None if it was not measured), and the ISO 8601 times at which the first job ``started`` and the last
+    one ``ended``.
 
     Args:
         folder: as :func:`read_timings` takes it.
@@ -72,6 +74,8 @@ def write_timings(folder: str, outputs: TimingFiles) -> None:
         "seconds": float(jobs.seconds.sum()),
         "seconds_at_work": time_at_work(jobs.started, jobs.ended),
         "peak_mib": None if pd.isna(peak) else float(peak),
+        "started": _as_date(jobs.started.min()),
+        "ended": _as_date(jobs.ended.max()),
     }
     write_json(outputs.totals, totals)
     shown = _shown(table)
@@ -98,6 +102,10 @@ def write_timings(folder: str, outputs: TimingFiles) -> None:
             ),
         ),
     )
+
+
+def _as_date(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
 
 
 def _shown(table: pd.DataFrame) -> pages.Table:

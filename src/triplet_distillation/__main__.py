@@ -1,8 +1,9 @@
-"""``python -m triplet_distillation``: apply an exported model to images, and check a study that was handed on.
+"""``python -m triplet_distillation``: apply an exported model to images; check and compare finished studies.
 
 compare MODEL A.jpg B.jpg    the score of two images, with the threshold and its false accept rate
 embed MODEL FOLDER           a table of embeddings, as Parquet
 verify CRATE                 whether the files of a study are those that its crate was made of
+side-by-side STUDY STUDY …   a page with the results of several finished studies
 """
 
 import argparse
@@ -16,7 +17,10 @@ from triplet_distillation.tabular import check_output, write_table
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0, or 1 if the input is invalid or a crate differs."""
-    parser = argparse.ArgumentParser(prog="python -m triplet_distillation", description="Apply an exported model.")
+    parser = argparse.ArgumentParser(
+        prog="python -m triplet_distillation",
+        description="Apply an exported model; check and compare finished studies.",
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     comparing = commands.add_parser("compare", help="score of two images, and the threshold")
     comparing.add_argument("model", help="model.onnx or model.safetensors, written by the rule export")
@@ -31,6 +35,9 @@ def main(arguments: list[str] | None = None) -> int:
     embedding.add_argument("--output", type=Path, default=Path("embeddings.parquet"))
     verifying = commands.add_parser("verify", help="what differs from the crate as it was made")
     verifying.add_argument("crate", type=Path, help="crate.zip, or the folder that it was unpacked to")
+    comparing_studies = commands.add_parser("side-by-side", help="results of several studies on one page")
+    comparing_studies.add_argument("studies", nargs="+", type=Path, metavar="STUDY", help="results/<study>")
+    comparing_studies.add_argument("--output", type=Path, default=Path("studies.html"))
     options = parser.parse_args(arguments)
     logging.basicConfig(format="note: %(message)s")
     for stream in (sys.stdout, sys.stderr):
@@ -82,7 +89,15 @@ def _verify(options: argparse.Namespace) -> int:
     return int(bool(differences))
 
 
-COMMANDS = {"compare": _compare, "embed": _embed, "verify": _verify}
+def _side_by_side(options: argparse.Namespace) -> int:
+    from triplet_distillation.reporting.studies import write_studies
+
+    write_studies(options.studies, options.output)
+    print(options.output)
+    return 0
+
+
+COMMANDS = {"compare": _compare, "embed": _embed, "verify": _verify, "side-by-side": _side_by_side}
 
 
 if __name__ == "__main__":

@@ -45,7 +45,19 @@ OTHER_ENVIRONMENT = {
     "LC_ALL": "C",
 }
 """Of another user on another machine."""
-TARGETS = {"all", "reproduce", "faces", "models", "table1", "table2", "figures", "report", "packs", "pack_checks"}
+TARGETS = {
+    "all",
+    "reproduce",
+    "faces",
+    "models",
+    "table1",
+    "table2",
+    "figures",
+    "report",
+    "packs",
+    "pack_checks",
+    "crate",
+}
 
 
 class Study:

@@ -22,7 +22,7 @@ use rule template as make_crate with:
     params:
         script="make_crate.py",
         root=ROOT,
-        folder=PATHVARS.apply("<results>"),
+        folder=subpath(output[0], parent=True),
         packages=["snakemake", "torch", "numpy", "onnxruntime"],
         facts={
             "study": study["study"],

@@ -10,7 +10,7 @@ from triplet_distillation.evaluation import significance
 from triplet_distillation.files import read_json, write_text
 from triplet_distillation.reporting import pages
 from triplet_distillation.reporting.context import METHOD_PREFIX, PERCENT, ReportContext, distance_name
-from triplet_distillation.reporting.runs import METRICS, Evaluations, basis
+from triplet_distillation.reporting.runs import METRICS, Evaluations, Measurements, basis
 from triplet_distillation.tabular import read_table, write_table
 
 MIN_ACTIVE_PERCENT = 1
@@ -43,8 +43,8 @@ class MeanMetrics(NamedTuple):
     auc: float
 
 
-def compare_models(evaluations: Evaluations, claims: list[tuple[str, str]]) -> pd.DataFrame:
-    """Judge every claim "A beats B" on every benchmark, by its metric (accuracy, or TAR at FAR) and by AUC.
+def compare_models(evaluations: Measurements, claims: list[tuple[str, str]], scale: float = PERCENT) -> pd.DataFrame:
+    """Judge every claim "A beats B" on every benchmark, by every metric: its own (accuracy, or TAR at FAR) and AUC.
 
     Difference, interval, p-value and verdict come from one statistic (:mod:`.significance`); all p-values are one
     family, corrected by Holm's method.
@@ -52,10 +52,11 @@ def compare_models(evaluations: Evaluations, claims: list[tuple[str, str]]) -> p
     Args:
         evaluations: of every model.
         claims: pairs of models (A, B).
+        scale: differences are multiplied by it.
 
     Returns:
         One row per benchmark, claim and metric: ``benchmark, a, b, metric, difference, low, high, p, p_corrected,
-        detectable, verdict, basis, runs, rounds``. The difference is A's metric minus B's in percentage points;
+        detectable, verdict, basis, runs, rounds``. The difference is A's metric minus B's (in percentage points);
         ``detectable`` is the smallest that would have been found with 80% power. Too few runs or people give no
         interval, no p and no verdict.
     """
@@ -63,7 +64,7 @@ def compare_models(evaluations: Evaluations, claims: list[tuple[str, str]]) -> p
     rows, estimates = [], []
     for benchmark in evaluations.context.benchmarks:
         for a, b in claims:
-            for metric in METRICS:
+            for metric in evaluations.metrics:
                 runs = evaluations.differences(a, b, benchmark, metric)
                 found, missing = significance.estimate(runs), significance.reason_for_no_verdict(runs)
                 interval = significance.interval(found)
@@ -73,10 +74,10 @@ def compare_models(evaluations: Evaluations, claims: list[tuple[str, str]]) -> p
                         "benchmark": benchmark,
                         "a": labels[a],
                         "b": labels[b],
-                        "metric": metric if metric == "AUC" else evaluations.context.metric(benchmark),
-                        "difference": PERCENT * found.mean,
-                        "low": PERCENT * low,
-                        "high": PERCENT * high,
+                        "metric": evaluations.metric_name(benchmark, metric),
+                        "difference": scale * found.mean,
+                        "low": scale * low,
+                        "high": scale * high,
                         "p": np.nan if missing else significance.p_value(found),
                         "verdict": f"no verdict: {missing}" if missing else "",
                         "basis": basis(runs),
@@ -92,8 +93,7 @@ def compare_models(evaluations: Evaluations, claims: list[tuple[str, str]]) -> p
         table.loc[judged, "p_corrected"] = significance.holm(table.p[judged].to_numpy())
         level = significance.LEVEL / judged.sum()
         table["detectable"] = [
-            PERCENT * significance.detectable(found, level) if used else np.nan
-            for found, used in zip(estimates, judged)
+            scale * significance.detectable(found, level) if used else np.nan for found, used in zip(estimates, judged)
         ]
         table.loc[judged, "verdict"] = [
             significance.verdict(difference, p)

@@ -18,6 +18,7 @@ use rule template as make_report with:
             rules.make_quality_table.output.html,
             FIGURES,
             rules.make_verification_table.output.html,
+            rules.make_notebook_page.output.html,
             rules.make_table1.output.html,
             rules.make_table2.output.html,
             rules.make_methods_table.output.html,

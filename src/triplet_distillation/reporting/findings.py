@@ -203,8 +203,8 @@ def _comparison_table(comparisons: pd.DataFrame, benchmarks: dict[str, str]) -> 
             html.escape(benchmarks[row.benchmark]),
             row.metric,
             f"{pages.signed(row.difference)}{_gray_interval(row)}",
-            _p_value(row.p),
-            _p_value(row.p_corrected),
+            pages.p_value(row.p),
+            pages.p_value(row.p_corrected),
             "–" if np.isnan(row.detectable) else f"{row.detectable:.2f}",
             html.escape(row.verdict),
         ]
@@ -306,9 +306,3 @@ def _about_training(histories: dict[str, list[str]], labels: dict[str, str]) -> 
                 "were active. Start from a student that was trained for fewer steps, or increase the margins."
             )
     return sentences
-
-
-def _p_value(p: float) -> str:
-    if np.isnan(p):
-        return "–"
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"

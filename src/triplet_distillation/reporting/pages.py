@@ -3,6 +3,7 @@
 import html
 from collections.abc import Iterable
 
+import numpy as np
 import pandas as pd
 
 STYLE = """
@@ -73,6 +74,13 @@ def rate(mean: float, low: float, high: float) -> str:
 def signed(number: float) -> str:
     """A difference with its sign, as text."""
     return f"{number:+.2f}".replace("-", "−")
+
+
+def p_value(p: float) -> str:
+    """A cell (HTML): a p-value, or a dash for NaN."""
+    if np.isnan(p):
+        return "–"
+    return "&lt; 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def latex(frame: pd.DataFrame) -> str:

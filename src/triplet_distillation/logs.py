@@ -81,19 +81,21 @@ def log_notebook(path: str) -> None:
     global _terminal
     from IPython.core.interactiveshell import InteractiveShell
 
-    # Where standard error went before the kernel took it for the notebook.
-    _terminal = _Terminal(sys.stderr.fileno())
+    try:
+        _terminal = _Terminal(sys.stderr.fileno())  # where it went before the kernel took it for the notebook
+    except io.UnsupportedOperation:  # the kernel takes only what Python itself writes
+        _terminal = _Terminal()
     log = logging.FileHandler(path, encoding="utf-8")
     logging.basicConfig(level=logging.INFO, format=FORMAT, handlers=[log], force=True)
     logging.captureWarnings(True)
 
-    def failed(shell: Any, kind: type, error: BaseException, trace: Any, tb_offset: int | None = None) -> list[str]:
+    def failed(shell: Any, kind: type, error: BaseException, trace: Any, tb_offset: int | None = None) -> None:
         cause = f"{kind.__name__}: {error}"
         with Path(path).open("a", encoding="utf-8") as opened:
             print("".join(traceback.format_exception(error)), f"{FAILED}{cause}", sep="", file=opened)
         if SHOWN_AT_END not in os.environ:
             print(f"{cause}\n  (log: {path})", file=_terminal, flush=True)
-        return [cause]
+        shell.showtraceback((kind, error, trace), tb_offset=tb_offset)
 
     InteractiveShell.instance().set_custom_exc((BaseException,), failed)
     portable.check_kernels()

@@ -14,19 +14,21 @@ ROOT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parents[
 
 # This process, jobs and `module:` import the library from here, whether or not it is installed.
 sys.path.insert(0, str(ROOT / "src"))
-# Rules with `notebook:` call Jupyter's programs, which are beside this Python also where its environment is not activated.
-os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 # Jupyter finds the kernel that is this Python before the user's own, and leaves the user's folders alone.
 JUPYTER = Path(".snakemake/jupyter").absolute()
 os.environ.update(
-    JUPYTER_PATH=str(ROOT / "workflow/notebooks"),
-    JUPYTER_CONFIG_DIR=str(JUPYTER / "config"),
-    JUPYTER_DATA_DIR=str(JUPYTER / "data"),
-    JUPYTER_RUNTIME_DIR=str(JUPYTER / "runtime"),
-    IPYTHONDIR=str(JUPYTER / "ipython"),
+    {
+        # Rules with `notebook:` call programs that are beside this Python, whose environment may not be activated.
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.getenv("PATH", os.defpath)]),
+        "JUPYTER_PATH": str(ROOT / "workflow/notebooks"),
+        "JUPYTER_CONFIG_DIR": str(JUPYTER / "config"),
+        "JUPYTER_DATA_DIR": str(JUPYTER / "data"),
+        "JUPYTER_RUNTIME_DIR": str(JUPYTER / "runtime"),
+        "IPYTHONDIR": str(JUPYTER / "ipython"),
+        # Snakemake prefers papermill: a foreign one would run, and without any the shell complains on the screen.
+        "BASH_FUNC_papermill%%": "() { return 1; }",
+    }
 )
-# Snakemake asks for papermill, and would run a foreign one; where there is none, the shell complains on the screen.
-os.environ["BASH_FUNC_papermill%%"] = "() { return 1; }"
 # In jobs, names of files and what is in them are UTF-8, whatever the locale.
 os.environ.update(
     PYTHONPATH=os.pathsep.join(filter(None, [str(ROOT / "src"), os.getenv("PYTHONPATH")])), PYTHONUTF8="1"

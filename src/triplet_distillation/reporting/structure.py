@@ -194,7 +194,7 @@ def table_of_measures(measured: pd.DataFrame, structures: Structures) -> str:
         f"{context.benchmarks[row.dataset]}: {row.identities} of {row.of_identities:,} people, drawn at random."
         for _, row in capped.iterrows()
     ]
-    head = ["model", "people", *(f"{name}, 95% interval" for name in structure.MEASURES), "measured on"]
+    head = ["model", "data set", *(f"{name}, 95% interval" for name in structure.MEASURES), "people and runs"]
     return pages.table(head, cells) + (pages.notes(notes) if notes else "")
 
 
@@ -213,7 +213,7 @@ def table_of_comparisons(comparisons: pd.DataFrame, structures: Structures) -> s
         ]
         for _, row in comparisons.iterrows()
     ]
-    head = ["A against B", "people", "measure", "difference, 95% interval", "p, Holm"]
+    head = ["A against B", "data set", "measure", "difference, 95% interval", "p, Holm"]
     return pages.table([*head, "“A has more of the teacher's structure” is"], cells)
 
 

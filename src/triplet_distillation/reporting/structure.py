@@ -240,8 +240,9 @@ def plot_identity_distances(structures: Structures) -> Figure:
     figure, axes = plt.subplots(
         len(context.benchmarks),
         len(models),
-        figsize=(2.5 * len(models) + 1, 3.1 * len(context.benchmarks)),
+        figsize=(2.5 * len(models) + 1, 3.1 * len(context.benchmarks) + 0.4),
         squeeze=False,
+        layout="compressed",  # for maps, which are square
     )
     for line, (dataset, title) in zip(axes, context.benchmarks.items()):
         maps = [structures.distances(model, dataset, run) for model in models]
@@ -251,12 +252,10 @@ def plot_identity_distances(structures: Structures) -> Figure:
             shown = axis.imshow(distances[np.ix_(order, order)], norm=PowerNorm(0.5, 0, highest), cmap="viridis")
             axis.grid(False)
             axis.set(xticks=[], yticks=[], title=_map_title(structures, model, dataset, run))
-        line[0].set(ylabel=f"{len(order)} people of\n{title}", xlabel="same people, same order")
+        line[0].set_ylabel(f"{len(order)} people of\n{title}")
         bar = figure.colorbar(shown, ax=line, shrink=0.8, pad=0.01)
         bar.set_label("squared Euclidean distance\nbetween two people")
-    figure.suptitle(
-        "How far apart the networks place people; order by a clustering of the teacher's distances", fontsize=11
-    )
+    figure.supxlabel("rows and columns: people, in the order of a clustering of the teacher's distances", fontsize=10)
     return figure
 
 

@@ -22,8 +22,8 @@ from triplet_distillation import portable
 class _Terminal(io.TextIOWrapper):
     """A copy of standard error, in the encoding of the locale; what cannot be shown there is left out or escaped."""
 
-    def __init__(self):
-        super().__init__(io.FileIO(os.dup(2), "w"), errors="backslashreplace", write_through=True)
+    def __init__(self, descriptor: int = 2):
+        super().__init__(io.FileIO(os.dup(descriptor), "w"), errors="backslashreplace", write_through=True)
 
     def write(self, text: str) -> int:
         with contextlib.suppress(OSError):
@@ -41,6 +41,7 @@ SHOWN_AT_END = "TRIPLET_DISTILLATION_CAUSES_AT_END"
 """Set in jobs whose workflow shows the causes of failures itself, as the last thing on the screen."""
 REPORT_EVERY = 60
 """Seconds between two lines about long work where there is no terminal for a progress bar."""
+FORMAT = "%(asctime)s %(levelname)s %(message)s"
 _terminal: io.TextIOBase | None = None
 """Where the user is told of a job that logs to a file."""
 _job = ""
@@ -73,6 +74,35 @@ def logged_to(path: str) -> Generator[None]:
         if SHOWN_AT_END not in os.environ:
             print(f"{cause}\n  (log: {path})", file=_terminal, flush=True)
         sys.exit(1)
+
+
+def log_notebook(path: str) -> None:
+    """As :func:`logged_to`, for the rest of the notebook in whose kernel this is called: cells still show their output.
+
+    Raises:
+        PortabilityError: as :func:`logged_to`.
+    """
+    global _terminal
+    from IPython.core.interactiveshell import InteractiveShell
+
+    try:
+        _terminal = _Terminal(sys.stderr.fileno())  # where it went before the kernel took it for the notebook
+    except io.UnsupportedOperation:  # the kernel takes only what Python itself writes
+        _terminal = _Terminal()
+    log = logging.FileHandler(path, encoding="utf-8")
+    logging.basicConfig(level=logging.INFO, format=FORMAT, handlers=[log], force=True)
+    logging.captureWarnings(True)
+
+    def failed(shell: Any, kind: type, error: BaseException, trace: Any, tb_offset: int | None = None) -> None:
+        cause = f"{kind.__name__}: {error}"
+        with Path(path).open("a", encoding="utf-8") as opened:
+            print("".join(traceback.format_exception(error)), f"{FAILED}{cause}", sep="", file=opened)
+        if SHOWN_AT_END not in os.environ:
+            print(f"{cause}\n  (log: {path})", file=_terminal, flush=True)
+        shell.showtraceback((kind, error, trace), tb_offset=tb_offset)
+
+    InteractiveShell.instance().set_custom_exc((BaseException,), failed)
+    portable.check_kernels()
 
 
 def causes_of_failure(folder: str | Path, since: float) -> list[str]:
@@ -113,7 +143,7 @@ def log_to_stderr() -> None:
         elif stream is None:
             stream = os.fdopen(descriptor, "w", 1, encoding="utf-8", errors="backslashreplace", closefd=False)
             setattr(sys, name, stream)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", force=True)
+    logging.basicConfig(level=logging.INFO, format=FORMAT, force=True)
     logging.captureWarnings(True)
 
 

@@ -155,7 +155,7 @@ def test_all_outputs_are_created(study):
     assert "are not comparable with its numbers" in (study.results / "tables/table2.html").read_text()
     figures = {path.name for path in (study.results / "figures").iterdir()}
     names = {name.removesuffix(".svg") for name in figures if name.endswith(".svg")}
-    assert len(names) == 8
+    assert len(names) == 10
     assert figures == {f"{name}.{kind}" for name in names for kind in ("svg", "png")} | {"failures.html"}
     assert yaml.safe_load((study.results / "config.yaml").read_text())["study"] == "small"
     assert "| ORL, unseen people | 0.1 |" in (study.results / "export/README.md").read_text()
@@ -181,6 +181,7 @@ def test_report_is_complete_and_loads_nothing_from_the_web(study):
         "Table 2: verification accuracy",
         "Calibration of the margins",
         "Failures: the most wrong pairs",
+        "Does the student learn the teacher's similarity structure?",
     ):
         assert text in report
     assert not re.search(r'<(script|link|img)[^>]+(src|href)="https?://', report)
@@ -333,6 +334,65 @@ def test_study_without_distillation_skips_the_teacher_embeddings(study):
 def test_changed_caption_rebuilds_only_the_report(study):
     with study.edit("report/roc.rst", "True accept", "The true accept"):
         assert study.would_run() == {"make_report"}
+
+
+def test_changed_notebook_remakes_its_results_and_page_and_its_text_the_page_alone(study):
+    notebook = "workflow/notebooks/similarity_structure.ipynb"
+    with study.edit(notebook, "The claims of the study", "All claims of the study"):
+        assert study.would_run() == {"make_notebook_page", "make_report"}
+    with study.edit(notebook, "compare_structures(structures)", "compare_structures(structures).round(3)"):
+        assert study.would_run() == {"compare_structures", "make_notebook_page", "make_report"}
+
+
+def test_notebook_runs_by_hand_from_the_results_alone(study, tmp_path):
+    shutil.copytree(study.results, tmp_path / "elsewhere")  # what is shared is copied, too
+    copy, executed = tmp_path / "elsewhere/notebooks/similarity_structure.ipynb", tmp_path / "executed.ipynb"
+    environment = os.environ | {"PYTHONPATH": str(study.root / "src")}
+    command = [sys.executable, "-m", "nbconvert", "--execute", "--to", "notebook", str(copy), "--output", str(executed)]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+
+    def shown(path: Path) -> list[list]:
+        cells = json.loads(path.read_text())["cells"]
+        return [[output.get("data") for output in cell["outputs"]] for cell in cells if cell["cell_type"] == "code"]
+
+    assert shown(executed) == shown(study.results / "notebooks/similarity_structure.ipynb")
+    assert sum(map(len, shown(executed))) == 4
+    structure = pd.read_csv(study.results / "tables/structure.csv")
+    assert structure.model.unique().tolist() == ["student", "triplet_0.3", "triplet_matched", "triplet_distillation"]
+    verdicts = pd.read_csv(study.results / "tables/structure_comparisons.csv").verdict
+    assert set(verdicts) == {"no verdict: 1 run"}
+
+
+def test_cause_of_a_failed_cell_is_the_last_thing_on_the_screen_and_in_its_log(study, tmp_path):
+    """Without Jupyter on the PATH, and with a kernel of the user's that is another program."""
+    shutil.copytree(study.results.parent, tmp_path / "results", symlinks=True)
+    kernel = tmp_path / "home/.local/share/jupyter/kernels/python3/kernel.json"
+    kernel.parent.mkdir(parents=True)
+    kernel.write_text('{"argv": ["/bin/false"], "display_name": "foreign", "language": "python"}')
+    variables = {"HOME": str(tmp_path / "home"), "PATH": "/usr/bin:/bin", "JUPYTER_PREFER_ENV_PATH": "0"}
+    target = ["results/small/tables/structure.csv", "--force", "--rerun-triggers", "mtime"]
+    arguments = ["--snakefile", str(study.root / "Snakefile"), *target]
+    text = study.snakemake(*arguments, cwd=tmp_path, variables=variables).text
+    assert text.count("similarity structure on orl: ") == 1
+    assert "papermill" not in text
+    with study.edit("workflow/notebooks/similarity_structure.ipynb", "measure_structures(s", "measure_nothing(s"):
+        process = study.snakemake(*arguments, cwd=tmp_path, variables=variables, check=False)
+    assert process.returncode != 0
+    log = Path("results/small/logs/compare_structures.log")
+    *_, last, where = process.text.rstrip().splitlines()
+    assert last.startswith("AttributeError: module 'triplet_distillation.reporting.structure' has no attribute")
+    assert where.strip() == f"(log: {log})"
+    assert (tmp_path / log).read_text().rstrip().splitlines()[-1] == f"FAILED: {last}"
+    assert not list((tmp_path / "home").glob(".ipython*")) and not list((tmp_path / "home").glob(".jupyter*"))
+
+
+def test_cell_that_is_not_python_is_named(study):
+    notebook = "workflow/notebooks/similarity_structure.ipynb"
+    with study.edit(notebook, "from triplet_distillation import logs", "%matplotlib inline"):
+        process = study.snakemake("-n", check=False)
+    assert process.returncode != 0
+    assert re.search(r"similarity_structure\.ipynb: .*'%matplotlib inline': a cell must be plain Python", process.text)
 
 
 def test_changed_loss_retrains_only_the_models_that_use_it(study):

@@ -1,8 +1,10 @@
 # What the stages have in common: the checked configuration, names of models and files, and what a job depends on.
 import atexit
+import json
 import logging
 import os
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -13,6 +15,21 @@ ROOT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parents[
 
 # This process, jobs and `module:` import the library from here, whether or not it is installed.
 sys.path.insert(0, str(ROOT / "src"))
+# Jupyter finds the kernel that is this Python before the user's own, and leaves the user's folders alone.
+JUPYTER = Path(".snakemake/jupyter").absolute()
+os.environ.update(
+    {
+        # Rules with `notebook:` call programs that are beside this Python, whose environment may not be activated.
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.getenv("PATH", os.defpath)]),
+        "JUPYTER_PATH": str(ROOT / "workflow/notebooks"),
+        "JUPYTER_CONFIG_DIR": str(JUPYTER / "config"),
+        "JUPYTER_DATA_DIR": str(JUPYTER / "data"),
+        "JUPYTER_RUNTIME_DIR": str(JUPYTER / "runtime"),
+        "IPYTHONDIR": str(JUPYTER / "ipython"),
+        # Snakemake prefers papermill: a foreign one would run, and without any the shell complains on the screen.
+        "BASH_FUNC_papermill%%": "() { return 1; }",
+    }
+)
 # In jobs, names of files and what is in them are UTF-8, whatever the locale.
 os.environ.update(
     PYTHONPATH=os.pathsep.join(filter(None, [str(ROOT / "src"), os.getenv("PYTHONPATH")])), PYTHONUTF8="1"
@@ -301,6 +318,20 @@ def code(script, *modules):
     return f"{provenance.code_version(ROOT / 'workflow/scripts' / script, *modules)}-{KERNELS}"
 
 
+def notebook_code(name):
+    """Version of the code in a notebook's cells, as :func:`code`; its text is left out."""
+    path = ROOT / "workflow/notebooks" / name
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    cells = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    with tempfile.TemporaryDirectory() as folder:
+        script = Path(folder, path.stem)
+        script.write_text("\n".join(cells), encoding="utf-8")
+        try:
+            return f"{provenance.code_version(script)}-{KERNELS}"
+        except SyntaxError as error:
+            raise StudyError(f"{path}: {error.msg} in {(error.text or '').strip()!r}: a cell must be plain Python")
+
+
 def shared_folder(stage):
     """Where results of a stage are kept that do not depend on the study; empty if this study shares none.
 
@@ -524,6 +555,54 @@ def margin_inputs(wildcards):
     """What sets the margins of a distillation, before any student is trained."""
     inputs = method_inputs(wildcards)
     return {name: path for name, path in inputs.items() if name not in ("initial", "student_centers")}
+
+
+# Data sets and models whose embeddings are kept; those that are the teacher itself have its structure.
+TESTED_DATASETS = list(dict.fromkeys(benchmark_data(benchmark) for benchmark in BENCHMARKS))
+SAME_AS_TEACHER = [model for model in OTHERS if model in PRETRAINED and PRETRAINED[model] == PRETRAINED.get("teacher")]
+STRUCTURED = [model for model in WITH_NETWORK if model not in SAME_AS_TEACHER]
+
+
+def structure_context():
+    """The report's context for what models have learned from the teacher: data sets are benchmarks, and runs with another
+    teacher are other runs of a model, also where they share it."""
+    first = {dataset: benchmarks_on(dataset)[0] for dataset in TESTED_DATASETS}
+    context = report_context(STRUCTURED, LABELS)
+    weights = context["weights"]
+    pairs = {model: list(zip(weights["teacher"], weights[model])) for model in STRUCTURED}
+    return context | {
+        "benchmarks": {name: ", ".join(BENCHMARKS[each] for each in benchmarks_on(name)) for name in TESTED_DATASETS},
+        "test_groups": {dataset: context["test_groups"][benchmark] for dataset, benchmark in first.items()},
+        "far": dict.fromkeys(TESTED_DATASETS),
+        "runs": dict.fromkeys(STRUCTURED, SEEDS),
+        "weights": {model: [pairs[model].index(pair) for pair in pairs[model]] for model in STRUCTURED},
+    }
+
+
+# What the notebook about the similarity structure reads, relative to the study's folder; see the library's StructureStudy.
+STRUCTURE = {
+    "context": structure_context(),
+    "claims": CLAIMS,
+    "embeddings": {
+        dataset: {
+            model: [f"evaluation/{model}/seed{evaluated_seed(model, seed)}/{dataset}.safetensors" for seed in SEEDS]
+            for model in STRUCTURED
+        }
+        for dataset in TESTED_DATASETS
+    },
+    "stores": {dataset: f"faces/{dataset}/store.arrow" for dataset in TESTED_DATASETS},
+    "training_sets": [f"split/round{number}/training_set.parquet" for number in ROUNDS],
+    "margins": [f"calibration/{distance}.seed{seed}.json" for distance in DISTANCES[:1] for seed in SEEDS],
+    "distance": [*DISTANCES, "squared_euclidean"][0],
+    "triplets": study["calibration"]["triplets"],
+}
+
+
+def structure_inputs():
+    """All files that the notebook reads."""
+    embeddings = [path for models in STRUCTURE["embeddings"].values() for paths in models.values() for path in paths]
+    paths = [*embeddings, *STRUCTURE["stores"].values(), *STRUCTURE["training_sets"], *STRUCTURE["margins"]]
+    return [f"<results>/{path}" for path in dict.fromkeys(paths)]
 
 
 def published_hashes():

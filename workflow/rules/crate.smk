@@ -5,6 +5,8 @@ use rule template as make_crate with:
             rules.make_report.output,
             rules.make_report.input.results,
             TABLES,
+            [rules.compare_structures.output[name] for name in rules.compare_structures.output.keys()],
+            rules.make_notebook_page.output.notebook,
             rules.make_findings.input.margins,
             rules.hash_study.output,
             rules.export.output,

@@ -155,7 +155,7 @@ use rule plot_roc as plot_accuracy_against_flops with:
         svg=report(
             "<results>/figures/accuracy_against_flops.svg",
             caption=caption("accuracy_against_flops"),
-            category="5 Tables of the paper",
+            category="6 Tables of the paper",
             labels={"item": "Accuracy against FLOPs"},
         ),
         png="<results>/figures/accuracy_against_flops.png",

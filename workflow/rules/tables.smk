@@ -12,7 +12,7 @@ use rule template as make_table1 with:
         html=report(
             "<results>/tables/table1.html",
             caption=caption("table1"),
-            category="5 Tables of the paper",
+            category="6 Tables of the paper",
             labels={"item": "Table 1: cost of the networks"},
         ),
         tex="<results>/tables/table1.tex",
@@ -36,7 +36,7 @@ use rule template as make_table2 with:
         html=report(
             "<results>/tables/table2.html",
             caption=caption("table2"),
-            category="5 Tables of the paper",
+            category="6 Tables of the paper",
             labels={"item": "Table 2: verification accuracy"},
         ),
         tex="<results>/tables/table2.tex",
@@ -115,14 +115,14 @@ use rule template as make_methods_table with:
         html=report(
             "<results>/tables/methods.html",
             caption=caption("methods"),
-            category="5 Tables of the paper",
+            category="6 Tables of the paper",
             labels={"item": "Methods compared"},
         ),
         tex="<results>/tables/methods.tex",
         figure=report(
             "<results>/figures/accuracy_against_training.svg",
             caption=caption("accuracy_against_training"),
-            category="5 Tables of the paper",
+            category="6 Tables of the paper",
             labels={"item": "Accuracy against training cost"},
         ),
         figure_png="<results>/figures/accuracy_against_training.png",
@@ -149,7 +149,7 @@ use rule template as make_ablation_table with:
         html=report(
             "<results>/tables/ablations.html",
             caption=caption("ablations"),
-            category="6 Ablations",
+            category="7 Ablations",
             labels={"item": "Ablations"},
         ),
         tex="<results>/tables/ablations.tex",

@@ -242,6 +242,8 @@ def reason_for_no_verdict(runs: list[Run]) -> str:
         return f"{observed} {unit}{'s' * (observed > 1)}"
     if found.num_identities < MIN_IDENTITIES:
         return f"{found.num_identities} people"
+    if np.isnan(found.mean):
+        return "not defined"
     return "" if found.variance else f"no {unit} differs"
 
 

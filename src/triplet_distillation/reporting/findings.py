@@ -10,7 +10,7 @@ from triplet_distillation.evaluation import significance
 from triplet_distillation.files import read_json, write_json, write_text
 from triplet_distillation.reporting import pages
 from triplet_distillation.reporting.context import METHOD_PREFIX, PERCENT, ReportContext, distance_name
-from triplet_distillation.reporting.runs import METRICS, Evaluations, basis
+from triplet_distillation.reporting.runs import METRICS, Evaluations, Measurements, basis
 from triplet_distillation.reporting.tables import TableFiles
 from triplet_distillation.tabular import read_table, write_table
 
@@ -46,8 +46,8 @@ class MeanMetrics(NamedTuple):
     auc: float
 
 
-def compare_models(evaluations: Evaluations, claims: list[tuple[str, str]]) -> pd.DataFrame:
-    """Judge every claim "A beats B" on every benchmark, by its metric (accuracy, or TAR at FAR) and by AUC.
+def compare_models(evaluations: Measurements, claims: list[tuple[str, str]], scale: float = PERCENT) -> pd.DataFrame:
+    """Judge every claim "A beats B" on every benchmark, by every metric: its own (accuracy, or TAR at FAR) and AUC.
 
     Difference, interval, p-value and verdict come from one statistic (:mod:`.significance`); all p-values are one
     family, corrected by Holm's method.
@@ -55,10 +55,11 @@ def compare_models(evaluations: Evaluations, claims: list[tuple[str, str]]) -> p
     Args:
         evaluations: of every model.
         claims: pairs of models (A, B).
+        scale: differences are multiplied by it.
 
     Returns:
         One row per benchmark, claim and metric: ``benchmark, a, b, metric, difference, low, high, p, p_corrected,
-        detectable, verdict, basis, runs, rounds``. The difference is A's metric minus B's in percentage points;
+        detectable, verdict, basis, runs, rounds``. The difference is A's metric minus B's (in percentage points);
         ``detectable`` is the smallest that would have been found with 80% power. Too few runs or people give no
         interval, no p and no verdict.
     """
@@ -66,7 +67,7 @@ def compare_models(evaluations: Evaluations, claims: list[tuple[str, str]]) -> p
     rows, estimates = [], []
     for benchmark in evaluations.context.benchmarks:
         for a, b in claims:
-            for metric in METRICS:
+            for metric in evaluations.metrics:
                 runs = evaluations.differences(a, b, benchmark, metric)
                 found, missing = significance.estimate(runs), significance.reason_for_no_verdict(runs)
                 interval = significance.interval(found)
@@ -76,10 +77,10 @@ def compare_models(evaluations: Evaluations, claims: list[tuple[str, str]]) -> p
                         "benchmark": benchmark,
                         "a": labels[a],
                         "b": labels[b],
-                        "metric": metric if metric == "AUC" else evaluations.context.metric(benchmark),
-                        "difference": PERCENT * found.mean,
-                        "low": PERCENT * low,
-                        "high": PERCENT * high,
+                        "metric": evaluations.metric_name(benchmark, metric),
+                        "difference": scale * found.mean,
+                        "low": scale * low,
+                        "high": scale * high,
                         "p": np.nan if missing else significance.p_value(found),
                         "verdict": f"no verdict: {missing}" if missing else "",
                         "basis": basis(runs),
@@ -95,8 +96,7 @@ def compare_models(evaluations: Evaluations, claims: list[tuple[str, str]]) -> p
         table.loc[judged, "p_corrected"] = significance.holm(table.p[judged].to_numpy())
         level = significance.LEVEL / judged.sum()
         table["detectable"] = [
-            PERCENT * significance.detectable(found, level) if used else np.nan
-            for found, used in zip(estimates, judged)
+            scale * significance.detectable(found, level) if used else np.nan for found, used in zip(estimates, judged)
         ]
         table.loc[judged, "verdict"] = [
             significance.verdict(difference, p)
@@ -212,8 +212,8 @@ def _comparison_table(comparisons: pd.DataFrame, benchmarks: dict[str, str]) -> 
             html.escape(benchmarks[row.benchmark]),
             row.metric,
             f"{pages.signed(row.difference)}{_gray_interval(row)}",
-            _p_value(row.p),
-            _p_value(row.p_corrected),
+            pages.p_value(row.p),
+            pages.p_value(row.p_corrected),
             "–" if np.isnan(row.detectable) else f"{row.detectable:.2f}",
         ]
         for _, row in comparisons.iterrows()
@@ -315,9 +315,3 @@ def _about_training(histories: dict[str, list[str]], labels: dict[str, str]) -> 
                 "were active. Start from a student that was trained for fewer steps, or increase the margins."
             )
     return sentences
-
-
-def _p_value(p: float) -> str:
-    if np.isnan(p):
-        return "–"
-    return "&lt; 0.001" if p < 0.001 else f"{p:.3f}"

@@ -6,6 +6,8 @@ import unicodedata
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
+import numpy as np
+
 STYLE = """
 :root { color-scheme: light; }
 body { font: 15px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; margin: 1.5rem auto; max-width: 76rem;
@@ -218,6 +220,13 @@ def rate(mean: float, low: float, high: float) -> str:
 def signed(number: float) -> str:
     """A difference with its sign, as text."""
     return f"{number:+.2f}".replace("-", "−")
+
+
+def p_value(p: float) -> str:
+    """A cell (HTML): a p-value, or a dash for NaN."""
+    if np.isnan(p):
+        return "–"
+    return "&lt; 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def latex(*tables: Table) -> str:

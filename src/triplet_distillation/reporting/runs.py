@@ -30,32 +30,32 @@ def measure(table: pd.DataFrame, metric: str, far: float | None) -> tuple[float,
     return float(rates[0]), influences[0]
 
 
-class Evaluations:
-    """The scores of every model in every run.
+class Measurements:
+    """What is measured of every model in every run. A subclass says what, and measures a run.
 
     Args:
-        scores: model to run to the path of its scores.
         training_sets: paths of the training sets, one per round.
         context: which runs belong together.
     """
 
-    def __init__(self, scores: dict[str, dict[int, str]], training_sets: list[str], context: ReportContext):
+    metrics: tuple[str, ...]
+    """What models are compared by."""
+
+    def __init__(self, training_sets: list[str], context: ReportContext):
         self.context = context
-        self._tables = {
-            (model, run, benchmark): table
-            for model, paths in scores.items()
-            for run, path in paths.items()
-            for benchmark, table in read_table(path).groupby("benchmark")
-        }
         self._left_out = _left_out([read_table(path).row.to_numpy() for path in training_sets])
 
-    def table(self, model: str, benchmark: str, run: int) -> pd.DataFrame:
-        """Scores of one run: ``a, b, same, fold, score, identity_a, identity_b``."""
-        return self._tables[model, run, benchmark]
+    def metric_name(self, benchmark: str, metric: str) -> str:
+        """What a metric is called in tables."""
+        raise NotImplementedError
+
+    def run(self, model: str, benchmark: str, metric: str, run: int) -> Run:
+        """A metric of one run of a model."""
+        raise NotImplementedError
 
     def runs(self, model: str, benchmark: str, metric: str) -> list[Run]:
         """A metric of every run of a model."""
-        return [self._run(model, benchmark, metric, run) for run in self._different(model, benchmark)]
+        return [self.run(model, benchmark, metric, run) for run in self._different(model, benchmark)]
 
     def differences(self, a: str, b: str, benchmark: str, metric: str) -> list[Run]:
         """A's metric minus B's in every run, unless both have the same weights and pairs as in an earlier one."""
@@ -65,27 +65,15 @@ class Evaluations:
             tested = (context.weights[a][place], context.weights[b][place], group)
             compared.setdefault(tested, (context.runs[a][place], context.runs[b][place]))
         return [
-            self._run(a, benchmark, metric, run_a).minus(self._run(b, benchmark, metric, run_b))
+            self.run(a, benchmark, metric, run_a).minus(self.run(b, benchmark, metric, run_b))
             for run_a, run_b in compared.values()
         ]
 
-    def rates(self, model: str, benchmark: str, fars: np.ndarray) -> list[Estimate]:
-        """The true accept rate at each of ``fars``, over all runs of a model."""
-        found = []
-        for run in self._different(model, benchmark):
-            table = self.table(model, benchmark, run)
-            rates, influences = significance.true_accept_rates(table.score.to_numpy(), table.same.to_numpy(), fars)
-            found.append([self._as_run(table, benchmark, run, *each) for each in zip(rates, influences)])
-        return [significance.estimate(list(runs)) for runs in zip(*found)]
-
-    def _run(self, model: str, benchmark: str, metric: str, run: int) -> Run:
-        table = self.table(model, benchmark, run)
-        return self._as_run(table, benchmark, run, *measure(table, metric, self.context.far[benchmark]))
-
-    def _as_run(self, table: pd.DataFrame, benchmark: str, run: int, value: float, influence: np.ndarray) -> Run:
+    def _as_run(self, benchmark: str, run: int, measured: tuple[float, np.ndarray], pairs: Pairs) -> Run:
+        """A value and influences ``measured`` on ``pairs`` in one run."""
         place = self.context.seeds.index(run)
         number, group = self.context.rounds[place], self.context.test_groups[benchmark][place]
-        pairs = Pairs(table.same.to_numpy(), table.identity_a.to_numpy(), table.identity_b.to_numpy())
+        value, influence = measured
         return Run(number, float(value), influence, pairs, self._left_out[number], group)
 
     def _different(self, model: str, benchmark: str) -> list[int]:
@@ -95,6 +83,50 @@ class Evaluations:
         for weights, group, run in zip(context.weights[model], context.test_groups[benchmark], context.runs[model]):
             found.setdefault((weights, group), run)
         return list(found.values())
+
+
+class Evaluations(Measurements):
+    """The scores of every model in every run.
+
+    Args:
+        scores: model to run to the path of its scores.
+        training_sets, context: as for :class:`Measurements`.
+    """
+
+    metrics = METRICS
+
+    def __init__(self, scores: dict[str, dict[int, str]], training_sets: list[str], context: ReportContext):
+        super().__init__(training_sets, context)
+        self._tables = {
+            (model, run, benchmark): table
+            for model, paths in scores.items()
+            for run, path in paths.items()
+            for benchmark, table in read_table(path).groupby("benchmark")
+        }
+
+    def metric_name(self, benchmark, metric):
+        return metric if metric == "AUC" else self.context.metric(benchmark)
+
+    def table(self, model: str, benchmark: str, run: int) -> pd.DataFrame:
+        """Scores of one run: ``a, b, same, fold, score, identity_a, identity_b``."""
+        return self._tables[model, run, benchmark]
+
+    def rates(self, model: str, benchmark: str, fars: np.ndarray) -> list[Estimate]:
+        """The true accept rate at each of ``fars``, over all runs of a model."""
+        found = []
+        for run in self._different(model, benchmark):
+            table = self.table(model, benchmark, run)
+            rates, influences = significance.true_accept_rates(table.score.to_numpy(), table.same.to_numpy(), fars)
+            found.append([self._as_run(benchmark, run, each, _pairs(table)) for each in zip(rates, influences)])
+        return [significance.estimate(list(runs)) for runs in zip(*found)]
+
+    def run(self, model, benchmark, metric, run):
+        table = self.table(model, benchmark, run)
+        return self._as_run(benchmark, run, measure(table, metric, self.context.far[benchmark]), _pairs(table))
+
+
+def _pairs(table: pd.DataFrame) -> Pairs:
+    return Pairs(table.same.to_numpy(), table.identity_a.to_numpy(), table.identity_b.to_numpy())
 
 
 def _left_out(training_sets: list[np.ndarray]) -> list[float]:

@@ -1,4 +1,5 @@
-from triplet_distillation.logs import logged_to
+from triplet_distillation.files import read_json
+from triplet_distillation.logs import logged_to, summary
 from triplet_distillation.reporting.context import ReportContext, group
 from triplet_distillation.reporting.findings import AboutNumbers, TrainingFacts, write_findings
 from triplet_distillation.reporting.protocols import describe_protocols, describe_split
@@ -24,3 +25,4 @@ with logged_to(snakemake.log[0]):
         outputs=TableFiles(snakemake.output.csv, snakemake.output.html, snakemake.output.tex),
         sentences_file=snakemake.output.sentences,
     )
+    summary(read_json(snakemake.output.sentences)["sentences"][0])

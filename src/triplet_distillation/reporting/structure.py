@@ -1,6 +1,7 @@
 """Does the student learn the teacher's similarity structure? Tables and figures of the notebook about it."""
 
 import html
+import math
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from triplet_distillation.training.calibration import draw_triplets, measure
 
 plt = style.plt
 TEACHER = "teacher"
+MAPS_IN_A_ROW = 3
 SHOWN_METHODS = 4
 """Maps of distances beside those of teacher and student."""
 BINS = 10
@@ -241,24 +243,28 @@ def plot_identity_distances(structures: Structures) -> Figure:
     """
     context, run = structures.context, structures.context.seeds[0]
     models = [TEACHER, *_shown_models(structures)]
+    lines = math.ceil(len(models) / MAPS_IN_A_ROW)  # of maps, for every data set
     figure, axes = plt.subplots(
-        len(context.benchmarks),
-        len(models),
-        figsize=(2.5 * len(models) + 1, 3.1 * len(context.benchmarks) + 0.4),
+        lines * len(context.benchmarks),
+        MAPS_IN_A_ROW,
+        figsize=(10, 3.2 * lines * len(context.benchmarks) + 0.4),
         squeeze=False,
         layout="compressed",  # for maps, which are square
     )
-    for line, (dataset, title) in zip(axes, context.benchmarks.items()):
+    for number, (dataset, title) in enumerate(context.benchmarks.items()):
+        block = list(axes[number * lines : (number + 1) * lines].flat)
         maps = [structures.distances(model, dataset, run) for model in models]
         order = leaves_list(linkage(squareform(maps[0], checks=False), "average", optimal_ordering=True))
         highest = max(each.max() for each in maps)
-        for axis, model, distances in zip(line, models, maps):
+        for axis, model, distances in zip(block, models, maps):
             shown = axis.imshow(distances[np.ix_(order, order)], norm=PowerNorm(0.5, 0, highest), cmap="viridis")
             axis.grid(False)
             axis.set(xticks=[], yticks=[], title=_map_title(structures, model, dataset, run))
-        line[0].set_ylabel(f"{len(order)} people of\n{title}")
-        bar = figure.colorbar(shown, ax=line, shrink=0.8, pad=0.01)
-        bar.set_label("squared Euclidean distance\nbetween two people")
+        for axis in block[len(models) :]:
+            axis.set_visible(False)
+        block[0].set_ylabel(f"{len(order)} people of\n{title}")
+        bar = figure.colorbar(shown, ax=block, shrink=0.8, pad=0.01)
+        bar.set_label("squared Euclidean distance between two people")
     figure.supxlabel("rows and columns: people, in the order of a clustering of the teacher's distances", fontsize=10)
     return figure
 
@@ -269,7 +275,7 @@ def plot_margin_against_distance(structures: Structures) -> Figure:
     Triplets of test faces, one panel per data set; means over runs, with the range of the runs.
     """
     datasets = structures.context.benchmarks
-    figure, axes = plt.subplots(1, len(datasets), figsize=(5.6 * len(datasets) + 2.6, 4.6), squeeze=False)
+    figure, axes = plt.subplots(1, len(datasets), figsize=(max(7, 4.6 * len(datasets)), 5.4), squeeze=False)
     for axis, (dataset, title) in zip(axes[0], datasets.items()):
         try:
             learned = learned_margins(structures, dataset)
@@ -280,7 +286,12 @@ def plot_margin_against_distance(structures: Structures) -> Figure:
         _margin_panel(axis, learned, structures)
         axis.set_title(f"{title}: {structures.study.triplets:,} triplets per run")
     handles, names = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside right center", fontsize=9)
+    figure.legend(handles, names, loc="outside lower center", fontsize=9, ncols=3)
+    figure.suptitle(
+        "T, D: distances of the teacher and of the model, from a photograph (a) to another one of\n"
+        "the same person (p) and to one of somebody else (n).  d = max(T(a, n) − T(a, p), 0)",
+        fontsize=9,
+    )
     return figure
 
 
@@ -333,7 +344,7 @@ def _margin_panel(axis: Axes, learned: pd.DataFrame, structures: Structures) -> 
         axis.plot(d, [low, high, high][: len(d)], color="black", linewidth=2.2, label="F(d): the margin given")
     axis.plot([0, right], [0, right], color="#888888", linewidth=1, linestyle=":", label="the teacher's own d")
     axis.set(
-        xlabel=f"teacher's d = max(T(a, n) − T(a, p), 0), {distance_name(structures.study.distance)}",
+        xlabel=f"teacher's d, {distance_name(structures.study.distance)}",
         ylabel="learned: mean D(a, n) − D(a, p)" + ("" if many else " (band: all runs)"),
         xlim=(0, None),
     )

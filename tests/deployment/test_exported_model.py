@@ -147,7 +147,7 @@ def test_model_that_answers_nan_fails_the_parity_check(exported, monkeypatch):
 
 
 @pytest.mark.lfw
-def test_parity_on_five_hundred_real_faces(datasets, tmp_path):
+def test_parity_on_real_faces(datasets, tmp_path):
     pack = datasets / "packs" / "faces_lfw_112x112"
     source = open_source({"source": "insightface_training", "path": str(pack)})
     align.copy_aligned_faces(source.faces(pack), {}, tmp_path / "store.arrow")
@@ -157,7 +157,7 @@ def test_parity_on_five_hundred_real_faces(datasets, tmp_path):
     )
     exporting.write_onnx(network, {"flip": "add"}, 18, tmp_path / "model.onnx")
     faces = store.FaceStore(tmp_path / "store.arrow")
-    rows = np.linspace(0, len(faces) - 1, 500).astype(int)
+    rows = np.linspace(0, len(faces) - 1, 200).astype(int)
     parity = exporting.parity(network, Model(tmp_path / "model.onnx"), faces, rows)
-    assert parity["faces"] == 500
+    assert parity["faces"] == 200
     assert min(parity["lowest_cosine"].values()) >= 0.99999

@@ -81,13 +81,13 @@ def test_same_faces_on_lfw(ours, package, datasets):
             if member.name.endswith(".jpg"):
                 encoded = np.frombuffer(archive.extractfile(member).read(), np.uint8)
                 images.append(cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB))
-            if len(images) == 100:
+            if len(images) == 50:
                 break
     agree = 0
     for found, expected in zip(ours.detect(images), package.detect(images)):
         assert len(found) == len(expected)
         agree += all(np.abs(a.landmarks - b.landmarks).max() < 1 for a, b in zip(found, expected))
-    assert agree >= 99
+    assert agree >= 49
 
 
 def test_several_faces_of_several_sizes(ours, package, orl):

@@ -1,4 +1,4 @@
-"""Each job is killed at six random moments: the next run finishes with the files of an uninterrupted one."""
+"""Each job is killed at four random moments: the next run finishes with the files of an uninterrupted one."""
 
 import hashlib
 import http.server
@@ -16,7 +16,7 @@ from triplet_distillation.faces import insightface
 from triplet_distillation.faces.download import fetch
 
 ROOT = Path(__file__).parents[2]
-KILLS = 6
+KILLS = 4
 RANDOM = np.random.default_rng(11)
 PREAMBLE = f"import sys; sys.path.insert(0, {str(ROOT / 'src')!r}); from pathlib import Path; "
 

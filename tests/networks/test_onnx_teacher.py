@@ -136,10 +136,10 @@ def test_importing_weights_executes_no_code(tmp_path):
 
 @pytest.mark.lfw
 def test_sface_is_a_strong_teacher(datasets):
-    """The first 100 genuine and 100 impostor pairs of LFW's folds 9 and 10."""
+    """The first 50 genuine and 50 impostor pairs of LFW's folds 9 and 10."""
     content, same = insightface.read_verification_pack(datasets / "packs" / "faces_lfw_112x112" / "lfw.bin")
     pairs = insightface.verification_pairs(same, folds=2)
-    pairs = pairs.groupby(["fold", "same"]).head(50)
+    pairs = pairs.groupby(["fold", "same"]).head(25)
     network = weights.create(
         settings(
             datasets / "models" / "sface_2021dec_int8bq.onnx",
@@ -153,7 +153,7 @@ def test_sface_is_a_strong_teacher(datasets):
     chunks = [embed_images(network, chunk, torch.device("cpu"))[:, 0] for chunk in np.array_split(faces, 20)]
     positions = pairs.assign(a=np.searchsorted(rows, pairs.a), b=np.searchsorted(rows, pairs.b))
     metrics = evaluate(pair_scores(np.concatenate(chunks), positions), pairs, [0.1])
-    assert metrics.pairs == 200
+    assert metrics.pairs == 100
     assert metrics.accuracy >= 0.98
     assert metrics.auc >= 0.995
 

@@ -1,4 +1,4 @@
-"""Each stage is killed at five random moments: the next run ends with the bytes of an uninterrupted one."""
+"""Each stage is killed at three random moments: the next run ends with the bytes of an uninterrupted one."""
 
 import multiprocessing
 import os
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from runs import distill, run, sibling_folder
 
-KILLS = 5
+KILLS = 3
 TRAINING = {"iterations": 10, "checkpoint_every": 2}
 RANDOM = np.random.default_rng(5)
 
@@ -64,9 +64,9 @@ def test_killed(process_context, tmp_path, small_store, stage):
         folder = sibling_folder(uninterrupted, str(number))
         killed = make_process(folder)
         killed.start()
-        if number % 5:  # every fifth is killed before or while it starts
+        if number:  # the first is killed before or while it starts
             wait_for_first_step(killed, folder)
-        time.sleep(float(RANDOM.uniform(0, 1)) * seconds)
+        time.sleep(float(RANDOM.uniform(0.3, 0.9)) * seconds)
         killed.kill()
         killed.join()
         resumed += bool(list((folder / "checkpoint").glob("*.pt"))) and not (folder / "weights.safetensors").exists()
@@ -74,4 +74,4 @@ def test_killed(process_context, tmp_path, small_store, stage):
         rerun.start()
         rerun.join()
         assert (folder / "weights.safetensors").read_bytes() == expected
-    assert resumed >= KILLS // 4
+    assert resumed

@@ -38,10 +38,11 @@ def test_page_has_machine_versions_and_configuration(tmp_path):
     found = environment.describe_environment(tmp_path, "cpu")
     assert found["gpu"] is None and found["cores"] >= 1 and found["memory_gib"] >= 1
     assert "numpy" in found["packages"]
-    (tmp_path / "config.yaml").write_text("title: <b>mine</b>\n")
+    (tmp_path / "config.yaml").write_text("title: <b>mine</b>\nseeds: [3, 14]\n")
     json_file, page = str(tmp_path / "environment.json"), tmp_path / "environment.html"
     environment.write_environment(found, [], str(tmp_path / "config.yaml"), json_file, str(page))
     text = page.read_text()
     assert "not a Git checkout" in text and "they were all imported" in text
     assert "&lt;b&gt;mine" in text and "<b>mine" not in text
+    assert "3, 14" in text
     assert f"numpy {found['packages']['numpy']}" in text

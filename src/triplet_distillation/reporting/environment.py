@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import yaml
 
 from triplet_distillation.files import write_json, write_text
 from triplet_distillation.provenance import cpu_name
@@ -83,6 +84,7 @@ def write_environment(
     """
     write_json(json_file, environment)
     packages = environment["packages"]
+    text = Path(configuration).read_text(encoding="utf-8")
     made = {f"{name} {version}" for path in results for name, version in made_with(path).items()}
     rows = [
         ("processor", f"{environment['cpu']}, {environment['cores']} cores"),
@@ -91,9 +93,9 @@ def write_environment(
         ("system", f"{environment['system']}, Python {environment['python']}"),
         ("Git commit of the workflow", _commit_in_words(environment["commit"])),
         ("packages", ", ".join(f"{name} {packages[name]}" for name in SHOWN_PACKAGES if name in packages)),
+        ("seeds of the runs", ", ".join(map(str, yaml.safe_load(text)["seeds"]))),
         ("weights were made with", ", ".join(sorted(made)) or "unknown: they were all imported"),
     ]
-    text = Path(configuration).read_text(encoding="utf-8")
     write_text(
         html_page,
         pages.page(

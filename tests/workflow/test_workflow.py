@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import pandas as pd
@@ -246,6 +247,21 @@ def test_keyboard_reaches_every_item_of_the_report(study, tmp_path):
         assert not browser.problems
 
 
+def test_finished_study_is_handed_on_in_one_file(study):
+    study.snakemake("crate")
+    crate = study.results / "crate.zip"
+    command = [sys.executable, "-m", "triplet_distillation", "verify", str(crate)]
+    environment = os.environ | {"PYTHONPATH": str(study.root / "src")}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, f"{crate}: every file is as it was\n")
+    with zipfile.ZipFile(crate) as archive:
+        names = set(archive.namelist())
+    for name in ("report.html", "tables/table2.tex", "figures/roc.png", "notebooks/similarity_structure.ipynb"):
+        assert name in names
+    assert "students/triplet_distillation/seed0/weights.safetensors" in names
+    assert not any(name.startswith("faces/") and name.endswith(".arrow") for name in names)
+
+
 def test_second_run_does_nothing(study):
     assert study.would_run() == set()
 
@@ -331,6 +347,10 @@ def test_study_without_distillation_skips_the_teacher_embeddings(study):
     assert not rules & {"embed", "calibrate", "match_margin", "plot_calibration", "plot_triplets"}
 
 
+LAST = {"make_timing_table", "make_front_page", "make_report"}
+"""What follows every result that the report shows."""
+
+
 def test_changed_caption_rebuilds_only_the_report(study):
     with study.edit("report/roc.rst", "True accept", "The true accept"):
         assert study.would_run() == {"make_report"}
@@ -339,9 +359,9 @@ def test_changed_caption_rebuilds_only_the_report(study):
 def test_changed_notebook_remakes_its_results_and_page_and_its_text_the_page_alone(study):
     notebook = "workflow/notebooks/similarity_structure.ipynb"
     with study.edit(notebook, "The claims of the study", "All claims of the study"):
-        assert study.would_run() == {"make_notebook_page", "make_report"}
+        assert study.would_run() == {"make_notebook_page", *LAST}
     with study.edit(notebook, "compare_structures(structures)", "compare_structures(structures).round(3)"):
-        assert study.would_run() == {"compare_structures", "make_notebook_page", "make_report"}
+        assert study.would_run() == {"compare_structures", "make_notebook_page", *LAST}
 
 
 def test_notebook_runs_by_hand_from_the_results_alone(study, tmp_path):

@@ -100,6 +100,18 @@ def test_warnings_come_first(study, tmp_path):
     assert page.index('<li class="warning">Warning: a &lt; b.') < page.index("A face was found")
 
 
+def test_method_that_is_best_on_both_benchmarks_is_marked_on_both(study, tmp_path):
+    table = pd.read_csv(study["table2"]).assign(second=[70, 40, 50, 49.5])
+    write_table(study["table2"], table)
+    best = [line for line in front_page(study, tmp_path).split("<tr>") if 'class="best"' in line]
+    assert len(best) == 1 and best[0].count('class="best"') == 2 and "method &lt;A&gt;" in best[0]
+
+
+def test_what_a_model_gains_names_its_benchmark_if_there_are_several(study, tmp_path):
+    page = front_page(study, tmp_path)
+    assert "First: +1.50 over method B" in page and "Second: +1.50 over method B" in page
+
+
 def test_names_are_text(study, tmp_path):
     page = front_page(study, tmp_path)
     assert "Faces &amp; &lt;friends&gt;" in page and "method &lt;A&gt;" in page

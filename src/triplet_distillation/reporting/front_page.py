@@ -218,7 +218,7 @@ def _duration(found: Results) -> str:
 
 def _table2(found: Results, context: ReportContext) -> str:
     """Models with accuracy and interval, and the first claim about each, with its verdict."""
-    best = {_ranked(found, context, benchmark)[0]: benchmark for benchmark in context.benchmarks}
+    best = {benchmark: _ranked(found, context, benchmark)[0] for benchmark in context.benchmarks}
     heads = [
         html.escape(label if context.far[benchmark] is None else f"{label}, {context.metric(benchmark)}")
         for benchmark, label in context.benchmarks.items()
@@ -228,7 +228,7 @@ def _table2(found: Results, context: ReportContext) -> str:
         cells = [f"<th scope=row>{html.escape(context.labels[model])}</th>"]
         for benchmark in context.benchmarks:
             columns = (benchmark, f"{benchmark}_low", f"{benchmark}_high")
-            marked = ' class="best"' if best.get(model) == benchmark else ""
+            marked = ' class="best"' if best[benchmark] == model else ""
             cells.append(f"<td{marked}>{pages.rate(*(found.table2[column][model] for column in columns))}</td>")
         rows.append("<tr>" + "".join(cells) + f"<td>{_claims_about(found, context, model)}</td></tr>")
     header = "".join(f'<th scope="col">{head}</th>' for head in ["model", *heads, "what it gains, verdict"])
@@ -243,14 +243,15 @@ def _table2(found: Results, context: ReportContext) -> str:
 def _claims_about(found: Results, context: ReportContext, model: str) -> str:
     """The first claim "this model beats …" on every benchmark (HTML)."""
     lines = []
-    for benchmark in context.benchmarks:
+    for benchmark, label in context.benchmarks.items():
+        where = f"{html.escape(label)}: " if len(context.benchmarks) > 1 else ""
         claims = found.comparisons
         own = claims[(claims.benchmark == benchmark) & (claims.metric == context.metric(benchmark))]
         for row in own[own.a == context.labels[model]].head(1).itertuples():
             verdict = "no verdict" if row.verdict.startswith("no verdict") else row.verdict
             beaten = html.escape(str(row.b).removeprefix("+ "))
             lines.append(
-                f'{pages.signed(row.difference)} over {beaten}: <span class="verdict {verdict.replace(" ", "-")}">'
+                f'{where}{pages.signed(row.difference)} over {beaten}: <span class="verdict {verdict.replace(" ", "-")}">'
                 f"{verdict}</span>"
             )
     return "<br>".join(lines) or "–"

@@ -58,7 +58,7 @@ def read_study(folder: str | Path) -> Study:
             read_json(folder / "tables/environment.json"),
             {path: found["content"] for path, found in stages["split"].items()},
         )
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise StudyError(f"{folder} {NOT_FINISHED} ({error.filename} is missing)") from error
 
 

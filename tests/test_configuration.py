@@ -220,6 +220,8 @@ def test_first_claim_is_distillation_against_its_control_and_every_method_meets_
         ("teacher/method", {"loss": "triplet_distillation"}, "teacher.method: triplet_distillation requires teacher"),
         ("methods/triplet_0.3/label", "+ triplet distillation", "occurs more than once"),
         ("methods/triplet_0.3/label", "+  triplet distillation ", "occurs more than once"),
+        ("methods/triplet_0.3/label", "a</Script>b", "methods.triplet_0.3.label: 'a</Script>b' contains '</Script'"),
+        ("title", "<!-- mine", "title: '<!-- mine' contains '<!--'"),
     ],
 )
 def test_rounds_and_margins_are_checked(path, value, expected):

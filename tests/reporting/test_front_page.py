@@ -1,7 +1,10 @@
 """The first page: its answers follow from tables, whatever the study looks like."""
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
+from browser import Browser
 
 from triplet_distillation.files import write_json
 from triplet_distillation.reporting.context import ReportContext
@@ -110,6 +113,20 @@ def test_method_that_is_best_on_both_benchmarks_is_marked_on_both(study, tmp_pat
 def test_what_a_model_gains_names_its_benchmark_if_there_are_several(study, tmp_path):
     page = front_page(study, tmp_path)
     assert "First: +1.50 over method B" in page and "Second: +1.50 over method B" in page
+
+
+def test_a_long_name_leaves_room_for_the_numbers(study, tmp_path, monkeypatch):
+    monkeypatch.setitem(LABELS, "students/a", "x" * 80)
+    style = (Path(__file__).parents[2] / "report/style.css").read_text()
+    page = tmp_path / "page.html"
+    page.write_text(f'<style>{style}</style><div id="app">{front_page(study, tmp_path)}</div>')
+    with Browser(tmp_path / "profile", 1000, 800) as browser:
+        browser.open(page)
+        edges = browser.evaluate(
+            "['.scroll', 'tbody tr:nth-child(3) td:nth-child(3)'].map("
+            "each => document.querySelector(each).getBoundingClientRect().right)"
+        )
+    assert edges[1] <= edges[0]
 
 
 def test_names_are_text(study, tmp_path):

@@ -335,7 +335,9 @@ def _margin_panel(axis: Axes, learned: pd.DataFrame, structures: Structures) -> 
         d = np.array([0, largest, max(right, largest)])[: 3 if right > largest else 2]
         given = axis.plot(d, [low, high, high][: len(d)], color="black", linewidth=2.2)
         lines += zip(["F(d): the margin given"], given)
-    lines += zip(["the teacher's own d"], axis.plot([0, right], [0, right], color="#888888", linewidth=1, linestyle=":"))
+    lines += zip(
+        ["the teacher's own d"], axis.plot([0, right], [0, right], color="#888888", linewidth=1, linestyle=":")
+    )
     axis.set(
         xlabel=f"teacher's d = max(T(a, n) − T(a, p), 0), {distance_name(structures.study.distance)}",
         ylabel="learned: mean D(a, n) − D(a, p)" + ("" if many else " (band: all runs)"),

@@ -251,8 +251,8 @@ def _claims_about(found: Results, context: ReportContext, model: str) -> str:
             verdict = "no verdict" if row.verdict.startswith("no verdict") else row.verdict
             beaten = html.escape(str(row.b).removeprefix("+ "))
             lines.append(
-                f'{where}{pages.signed(row.difference)} over {beaten}: <span class="verdict {verdict.replace(" ", "-")}">'
-                f"{verdict}</span>"
+                f"{where}{pages.signed(row.difference)} over {beaten}: "
+                f'<span class="verdict {verdict.replace(" ", "-")}">{verdict}</span>'
             )
     return "<br>".join(lines) or "–"
 

@@ -333,8 +333,8 @@ def _margin_panel(axis: Axes, learned: pd.DataFrame, structures: Structures) -> 
             [(each["min_margin"], each["max_margin"], each["quantiles"]["1"]) for each in calibrations], axis=0
         )
         d = np.array([0, largest, max(right, largest)])[: 3 if right > largest else 2]
-        given = axis.plot(d, [low, high, high][: len(d)], color="black", linewidth=2.2)
-        lines += zip(["F(d): the margin given"], given)
+        curve = axis.plot(d, [low, high, high][: len(d)], color="black", linewidth=2.2)
+        lines += zip(["F(d): the margin given"], curve)
     lines += zip(
         ["the teacher's own d"], axis.plot([0, right], [0, right], color="#888888", linewidth=1, linestyle=":")
     )

@@ -219,6 +219,9 @@ def test_first_claim_is_distillation_against_its_control_and_every_method_meets_
         ("student/method", {"loss": "triplet", "margin": "matched"}, "student.method: triplet requires a distill"),
         ("teacher/method", {"loss": "triplet_distillation"}, "teacher.method: triplet_distillation requires teacher"),
         ("methods/triplet_0.3/label", "+ triplet distillation", "occurs more than once"),
+        ("methods/triplet_0.3/label", "+  triplet distillation ", "occurs more than once"),
+        ("methods/triplet_0.3/label", "a</Script>b", "methods.triplet_0.3.label: 'a</Script>b' contains '</Script'"),
+        ("title", "<!-- mine", "title: '<!-- mine' contains '<!--'"),
     ],
 )
 def test_rounds_and_margins_are_checked(path, value, expected):

@@ -10,6 +10,7 @@ import copy
 import fnmatch
 import json
 import math
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -328,6 +329,7 @@ def _check_names(config: dict, schema: dict) -> list[str]:
     problems += _check_rounds(config)
     for index, name in enumerate(config["profile"]["networks"]):
         problems += _check_reference(f"profile.networks.{index}", name, config["networks"])
+    problems += _check_texts(config)
     problems += _check_portable(config["execution"]) + _check_device(config["execution"])
     return list(dict.fromkeys(problems))
 
@@ -559,11 +561,20 @@ def _check_first_stage(config: dict) -> list[str]:
 
 
 def _check_labels(config: dict) -> list[str]:
-    """Models with the same label could not be told apart in a table."""
+    """Models with the same label could not be told apart in a table; spaces do not tell them apart in a browser."""
     labels = [methods.label_of_role(role, config) for role in ("teacher", "student")]
     labels += [each.get("label", name) for kind in ("methods", "models") for name, each in config[kind].items()]
-    repeated = sorted({label for label in labels if labels.count(label) > 1})
+    shown = [" ".join(label.split()) for label in labels]
+    repeated = sorted({label for label in shown if shown.count(label) > 1})
     return [f"methods, models: the label {label!r} occurs more than once" for label in repeated]
+
+
+def _check_texts(entry: Any, key: str = "") -> list[str]:
+    """Snakemake writes parameters into a script of its report as they are, which these would end there."""
+    if isinstance(entry, str) and (found := re.search("</script|<!--", entry, re.IGNORECASE)):
+        return [f"{key}: {entry!r} contains {found[0]!r}, with which the report would not open: leave that out"]
+    parts = entry.items() if isinstance(entry, dict) else enumerate(entry) if isinstance(entry, list) else ()
+    return [problem for name, part in parts for problem in _check_texts(part, f"{key}.{name}".lstrip("."))]
 
 
 def _check_protocols(config: dict) -> list[str]:

@@ -213,6 +213,8 @@ def label_of_role(role: str, config: dict) -> str:
     """Display name of the teacher or the student."""
     if role == "teacher":
         default = f"Teacher ({config['teacher']['network']})"
+    elif config["student"]["weights"]:  # nobody knows here how it was trained
+        default = f"Student ({config['student']['network']})"
     else:
         default = f"Student ({loss_title(config['student']['method'])})"
     return config[role].get("label", default)

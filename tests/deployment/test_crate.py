@@ -154,6 +154,27 @@ def test_damaged_archive_names_the_file(crate):
     assert difference.startswith("report.html: ")
 
 
+@pytest.mark.parametrize(
+    ("signature", "offset", "bit"),
+    [
+        (b"PK\1\2", 0, 0),  # no list of files
+        (b"PK\1\2", 6, 7),  # made for an unknown version of ZIP
+        (b"PK\1\2", 8, 0),  # encrypted
+        (b"PK\1\2", 10, 2),  # compressed in another way
+        (b"PK\1\2", 10, 5),  # or in an unknown one
+    ],
+)
+def test_any_flipped_bit_of_the_archives_own_fields_is_reported_without_a_traceback(
+    crate, capsys, signature, offset, bit
+):
+    content = bytearray(crate.read_bytes())
+    content[content.index(signature) + offset] ^= 1 << bit
+    crate.write_bytes(content)
+    assert main(["verify", str(crate)]) == 1
+    output = capsys.readouterr()
+    assert "damaged" in output.out or "CrateError" in output.err
+
+
 def test_path_in_the_metadata_cannot_lead_out_of_the_folder(crate, tmp_path):
     folder = tmp_path / "unpacked"
     shutil.unpack_archive(crate, folder)

@@ -34,6 +34,13 @@ def test_copy_without_history_has_no_commit(tmp_path):
     assert environment.git_commit(tmp_path) is None
 
 
+def test_remains_of_an_interrupted_installation_are_no_package(tmp_path, monkeypatch):
+    (tmp_path / "remains-1.0.dist-info").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    packages = environment.describe_environment(tmp_path, "cpu")["packages"]
+    assert "numpy" in packages and "remains" not in packages
+
+
 def test_page_has_machine_versions_and_configuration(tmp_path):
     found = environment.describe_environment(tmp_path, "cpu")
     assert found["gpu"] is None and found["cores"] >= 1 and found["memory_gib"] >= 1

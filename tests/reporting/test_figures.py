@@ -1,5 +1,7 @@
 """What figures show of unusual histories."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -96,6 +98,37 @@ def test_no_legend_covers_a_panel(saved, tmp_path):
             assert not any(box.overlaps(axis.get_window_extent()) for axis in figure.axes if axis.get_visible())
         assert all(text.get_fontsize() >= 8 for text in figure.findobj(style.plt.Text) if text.get_text())
         assert figure.get_size_inches()[0] <= style.WIDTH
+
+
+def test_names_are_shown_as_they_are_even_if_they_look_like_formulas_or_hidden(saved, tmp_path):
+    labels = {"teacher": "Teacher", "student": r"$\unknown{$", "students/a": "_hidden", "students/b": "a_b $x^2$"}
+    context = dataclasses.replace(make_context(1), labels=labels, benchmarks={"bench": r"_$\bench$"})
+    evaluations = make_evaluations(tmp_path, context, {})
+    profile = str(tmp_path / "profile.json")
+    write_json(profile, {"flops": 1e9})
+    figures.plot_roc(evaluations, [])
+    figures.plot_score_distributions(evaluations, [])
+    figures.plot_accuracy_against_flops(evaluations, dict.fromkeys(context.runs, profile), [])
+    for figure in saved:
+        figure.canvas.draw()  # would fail at a formula that is none
+    for figure, suffix in ((saved[0], ""), (saved[2], ", 1.00")):
+        (legend,) = figure.legends
+        assert [text.get_text() for text in legend.get_texts()] == [f"{label}{suffix}" for label in labels.values()]
+        assert figure.axes[0].get_title() == context.benchmarks["bench"]
+    figure, axis = style.plt.subplots()
+    title = axis.set_title("a $x^2$")
+    as_shown, width = title.get_window_extent().width, axis.set_title("a $x^2").get_window_extent().width
+    assert as_shown > width  # a formula has no dollar signs
+    saved.append(figure)
+
+
+def test_an_axis_whose_losses_differ_by_magnitudes_has_plain_numbers(saved, tmp_path):
+    history = write_history(tmp_path / "a.parquet", [3000.0, -2.0])
+    figures.plot_training_curves({"teacher": [history]}, {}, make_context(1), [])
+    axis = saved[0].axes[0]
+    saved[0].canvas.draw()
+    assert axis.get_yscale() == "symlog"
+    assert not any("$" in label.get_text() for label in axis.get_yticklabels())
 
 
 def test_a_figure_has_the_same_bytes_in_both_formats_every_time(tmp_path):

@@ -1,7 +1,10 @@
 """The first page: its answers follow from tables, whatever the study looks like."""
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
+from browser import Browser
 
 from triplet_distillation.files import write_json
 from triplet_distillation.reporting.context import ReportContext
@@ -98,6 +101,38 @@ def test_warnings_come_first(study, tmp_path):
     page = front_page(study, tmp_path)
     assert "No stage went wrong" not in page
     assert page.index('<li class="warning">Warning: a &lt; b.') < page.index("A face was found")
+
+
+def test_method_that_is_best_on_both_benchmarks_is_marked_on_both(study, tmp_path):
+    table = pd.read_csv(study["table2"]).assign(second=[70, 40, 50, 49.5])
+    write_table(study["table2"], table)
+    best = [line for line in front_page(study, tmp_path).split("<tr>") if 'class="best"' in line]
+    assert len(best) == 1 and best[0].count('class="best"') == 2 and "method &lt;A&gt;" in best[0]
+
+
+def test_what_a_model_gains_names_its_benchmark_if_there_are_several(study, tmp_path):
+    page = front_page(study, tmp_path)
+    assert "First: +1.50 over method B" in page and "Second: +1.50 over method B" in page
+
+
+def test_a_long_name_leaves_room_for_the_numbers(study, tmp_path, monkeypatch):
+    monkeypatch.setitem(LABELS, "students/a", "x" * 80)
+    style = (Path(__file__).parents[2] / "report/style.css").read_text()
+    page = tmp_path / "page.html"
+    page.write_text(f'<style>{style}</style><div id="app">{front_page(study, tmp_path)}</div>')
+    with Browser(tmp_path / "profile", 1000, 800) as browser:
+        browser.open(page)
+        edges = browser.evaluate(
+            "['.scroll', 'tbody tr:nth-child(3) td:nth-child(3)'].map("
+            "each => document.querySelector(each).getBoundingClientRect().right)"
+        )
+    assert edges[1] <= edges[0]
+
+
+def test_many_warnings_leave_room_for_the_rest(study, tmp_path):
+    write_json(study["findings"], {"sentences": [f"Warning: {n}." for n in range(9)], "split": [], "protocols": []})
+    page = front_page(study, tmp_path)
+    assert "Warning: 3." in page and "Warning: 4." not in page and "5 more warnings: see Findings." in page
 
 
 def test_names_are_text(study, tmp_path):

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 
 import pytest
+from browser import Browser
 
 from triplet_distillation.reporting import pages
 from triplet_distillation.reporting.pages import Best, Table
@@ -57,6 +58,16 @@ def test_the_keyboard_reaches_a_table_that_scrolls_and_pages_fit_a_phone():
     assert '<meta name="viewport" content="width=device-width, initial-scale=1">' in made
     assert "@media print" in made
     assert made.count('<th scope="row"') == len(ROWS)
+
+
+def test_a_long_name_covers_no_number(tmp_path):
+    path = tmp_path / "page.html"
+    path.write_text(pages.page("Long", pages.table(["model", "accuracy"], [["x" * 80, "1.00"]])))
+    with Browser(tmp_path / "profile", 1000, 600) as browser:
+        browser.open(path)
+        assert browser.evaluate(
+            "(each => each.scrollWidth <= each.clientWidth)(document.querySelector('tbody th div'))"
+        )
 
 
 CLICKS = """<script>

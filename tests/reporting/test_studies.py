@@ -66,6 +66,15 @@ def test_models_of_all_studies_have_a_row_and_studies_a_column(studies, capsys):
     assert "&lt;third&gt;" in page and "<third>" not in page
 
 
+def test_metric_that_is_not_the_accuracy_is_named(studies):
+    config = yaml.safe_load((studies / "a/config.yaml").read_text())
+    config["benchmarks"]["own"] |= {"metric": "tar_at_far", "far": 0.01}
+    (studies / "a/config.yaml").write_text(yaml.safe_dump(config))
+    main(["side-by-side", str(studies / "a"), str(studies / "b"), "--output", str(studies / "page.html")])
+    page = (studies / "page.html").read_text()
+    assert page.count("Own people, TAR at FAR 0.01<") == 2 == page.count("Own people<")
+
+
 def test_page_says_what_is_comparable(studies):
     main(["side-by-side", *(str(studies / name) for name in "abc"), "--output", str(studies / "page.html")])
     page = (studies / "page.html").read_text()

@@ -24,12 +24,19 @@ def folder(tmp_path):
     write_timing(tmp_path, "train/teacher.seed0", 100, 2000.5, 1100)
     write_timing(tmp_path, "train/student/seed0", 60, 900, 1120)
     write_timing(tmp_path, "make_table1", 2, "-", 90000)
+    write_timing(tmp_path, "train/student/seed9", 60, 900, 1120)  # of a run that the study no longer has
     return tmp_path
 
 
 def test_jobs_are_grouped_by_rule_in_the_order_of_their_start(folder, tmp_path):
     outputs = timings.TimingFiles(*(str(tmp_path / f"out/timings.{kind}") for kind in ("csv", "html", "tex", "json")))
-    timings.write_timings(str(folder), outputs)
+    names = {
+        "make_table1": ["make_table1"],
+        "train": ["train/teacher.seed0", "train/student/seed0"],
+        "export": ["export"],
+    }
+    paths = {rule: [str(folder / f"{name}.tsv") for name in each] for rule, each in names.items()}
+    timings.write_timings(paths, outputs)
     table = pd.read_csv(outputs.csv)
     assert table.rule.tolist() == ["train", "make_table1"]
     assert table.jobs.tolist() == [2, 1]

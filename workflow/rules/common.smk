@@ -674,6 +674,19 @@ TRAINING_TIMINGS = {
 }
 
 
+def timings_of_jobs():
+    """Rule to the timings of its jobs in this run, whether or not they have to run again.
+
+    To be called in a parameter that takes `output`, which Snakemake never compares: which jobs there are depends on the
+    target that the user names.
+    """
+    timings = {}
+    for job in workflow.dag.jobs:
+        if job.benchmark:
+            timings.setdefault(job.rule.name, []).append(str(job.benchmark))
+    return {rule: sorted(paths) for rule, paths in sorted(timings.items())}
+
+
 def model_in_words(role):
     """The network of teacher or student, and how it was trained."""
     network = study[role]["network"]

@@ -64,9 +64,10 @@ use rule template as make_timing_table with:
         totals="<results>/tables/timings.json",
     pathvars:
         name="make_timing_table",
+    localrule: True  # only the process that plans the study knows its jobs
     params:
         script="make_timing_table.py",
-        folder=PATHVARS.apply("<results>/timings"),
+        timings=lambda wildcards, output: timings_of_jobs(),
         code=lambda wildcards: code("make_timing_table.py"),
 
 

@@ -6,6 +6,7 @@ and the workflow itself, described by ``ro-crate-metadata.json``, which has the 
 
 import hashlib
 import json
+import lzma
 import mimetypes
 import zipfile
 import zlib
@@ -186,6 +187,10 @@ def _properties(name: str, path: Path) -> dict[str, str]:
     }
 
 
+DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError)
+"""What is raised for a damaged archive, which may then look encrypted, or compressed in another way."""
+
+
 class _Content(Protocol):
     """The files of a crate, in a folder or an archive."""
 
@@ -221,7 +226,11 @@ def _opened(path: Path) -> Generator[_Content]:
     if path.is_dir():
         yield _Folder(path)
     elif zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
+        try:
+            archive = zipfile.ZipFile(path)
+        except DAMAGED as error:
+            raise CrateError(f"{path} is a damaged ZIP archive: copy it again ({error})") from error
+        with archive:
             yield _Archive(archive)
     elif path.exists():
         raise CrateError(f"{path} is no ZIP archive: make it again with the target crate, or copy it again")
@@ -251,8 +260,8 @@ def verify_crate(path: str | Path) -> list[str]:
             try:
                 with content.open(name) as opened:
                     found = _digest(opened)
-            except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-                differences.append(f"{name}: damaged in the archive ({error})")
+            except DAMAGED as error:
+                differences.append(f"{name}: damaged or unreadable ({error})")
                 continue
             if found != stated_digest:
                 differences.append(f"{name}: differs (SHA-256 is {found}, was {stated_digest})")
@@ -272,5 +281,5 @@ def _stated_digests(path: str | Path, content: _Content) -> dict[str, str]:
             graph = json.load(opened)["@graph"]
         files = [entity for entity in graph if "File" in entity["@type"]]
         return {unquote(entity["@id"]).removeprefix("./"): entity["sha256"] for entity in files}
-    except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (ValueError, KeyError, TypeError, *DAMAGED) as error:
         raise CrateError(f"{METADATA} of {path} does not give the SHA-256 of its files ({error!r})") from error

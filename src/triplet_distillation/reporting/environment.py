@@ -36,7 +36,9 @@ def describe_environment(root: Path, device: str) -> dict[str, Any]:
         None where the workflow is no Git checkout, and ends in ``+`` if files differ from it.
     """
     installed = {
-        found.metadata["Name"].lower().replace("_", "-"): found.version for found in importlib.metadata.distributions()
+        name.lower().replace("_", "-"): found.version
+        for found in importlib.metadata.distributions()
+        if (name := found.metadata["Name"])  # an installation that was interrupted leaves folders without one
     }
     return {
         "cpu": cpu_name(),

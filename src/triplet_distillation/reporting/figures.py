@@ -110,6 +110,7 @@ def _fit(axis: Axes, is_loss: bool) -> None:
         axis.yaxis.set_minor_locator(NullLocator())
     elif is_loss and low <= 0 and high > WIDE_RANGE:
         axis.set(yscale="symlog", ylabel="linear below 1")
+        axis.yaxis.set_major_formatter(style.plain_number)
     elif 0 <= low < high / 2:
         axis.set_ylim(bottom=0)
 
@@ -161,13 +162,14 @@ def plot_roc(evaluations: Evaluations, outputs: list[str]) -> None:
     context = evaluations.context
     many = len(context.runs) > MANY_MODELS
     figure, axes = _panels(len(context.benchmarks), 4.2, columns=2)
+    lines: dict[str, Any] = {}  # not by their labels: Matplotlib leaves out those that start with an underscore
     for axis, (benchmark, title) in zip(axes, context.benchmarks.items()):
         fars, lowest = _resolved_rates(evaluations, benchmark), 100.0
         for index, model in enumerate(context.runs):
             found = [significance.rate_interval(each) for each in evaluations.rates(model, benchmark, fars)]
             mean, low, high = PERCENT * np.array(found).T
             look = style.line_style(index)
-            axis.plot(PERCENT * fars, mean, label=context.labels[model], **look)
+            (lines[model],) = axis.plot(PERCENT * fars, mean, **look)
             if not many:
                 axis.fill_between(PERCENT * fars, low, high, color=look["color"], alpha=0.1, linewidth=0)
             lowest = min(lowest, (mean if many else low).min())
@@ -176,7 +178,7 @@ def plot_roc(evaluations: Evaluations, outputs: list[str]) -> None:
         axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.xaxis.set_major_formatter(style.plain_number)
         axis.xaxis.set_minor_locator(NullLocator())
-    style.legend_below(figure, *axes[0].get_legend_handles_labels())
+    style.legend_below(figure, list(lines.values()), [context.labels[model] for model in lines])
     bands = "" if many else " Band: 95% confidence interval; its units are people and runs."
     style.explain(figure, f"Line: mean over the runs.{bands}")
     style.save(figure, outputs)
@@ -241,7 +243,7 @@ def plot_score_distributions(evaluations: Evaluations, outputs: list[str]) -> No
 
 SYMBOLS = (
     "T(a, p), T(a, n): the teacher's distance of the anchor from the positive, and from the negative.\n"
-    "d = max(T(a, n) − T(a, p), 0).  F(d): the margin of a triplet, from $m_{min}$ to $m_{max}$ (Eq. 4)."
+    "d = max(T(a, n) − T(a, p), 0).  F(d): the margin of a triplet, from m_min to m_max (Eq. 4)."
 )
 
 
@@ -270,7 +272,7 @@ def _calibration_panel(axis: Axes, found: dict, d: np.ndarray, distance: str) ->
         (found["paper"], style.COLORS[5], ["in the paper"] * 2, ":"),
     ):
         for value, symbol, name in zip(values, ("min", "max"), names):
-            axis.axvline(value, color=color, linestyle=dash, label=f"$m_{{{symbol}}}$ {name}: {value:.3g}")
+            axis.axvline(value, color=color, linestyle=dash, label=f"m_{symbol} {name}: {value:.3g}")
     other = axis.twinx()
     other.grid(False)
     other.spines["right"].set_visible(True)
@@ -293,12 +295,13 @@ def plot_accuracy_against_flops(evaluations: Evaluations, profiles: dict[str, st
     figure, axes = _panels(len(context.benchmarks), 4.4, columns=1)
     flops = {model: read_json(path)["flops"] / 1e9 for model, path in profiles.items()}
     places = _side_by_side(flops)
+    points: dict[str, Any] = {}
     for axis, (benchmark, title) in zip(axes, context.benchmarks.items()):
         for model, place in places.items():
             found = significance.estimate(evaluations.runs(model, benchmark, "own"))
             mean, low, high = (PERCENT * value for value in significance.rate_interval(found))
             index = list(context.runs).index(model)
-            axis.errorbar(
+            points[model] = axis.errorbar(
                 place,
                 mean,
                 yerr=[[max(0, mean - low)], [max(0, high - mean)]],
@@ -306,14 +309,14 @@ def plot_accuracy_against_flops(evaluations: Evaluations, profiles: dict[str, st
                 color=style.COLORS[(index + index // len(style.MARKERS)) % len(style.COLORS)],
                 capsize=3,
                 linestyle="none",
-                label=f"{context.labels[model]}, {flops[model]:.2f}",
             )
         axis.set(xscale="log", title=title, xlim=(min(places.values()) / 1.15, max(places.values()) * 1.15))
         axis.set_xticks(sorted(set(flops.values())), minor=False)
         axis.xaxis.set_major_formatter(style.two_digits)
         axis.xaxis.set_minor_locator(NullLocator())
         axis.set(xlabel="FLOPs per image, 10⁹", ylabel=f"{context.metric(benchmark)}, % (95% interval)")
-    style.legend_below(figure, *axes[0].get_legend_handles_labels())
+    names = [f"{context.labels[model]}, {flops[model]:.2f}" for model in points]
+    style.legend_below(figure, list(points.values()), names)
     style.explain(figure, "After a model's name: its FLOPs per image, 10⁹. Models of the same cost stand side by side.")
     style.save(figure, outputs)
 

@@ -16,6 +16,7 @@ from triplet_distillation.tabular import read_table
 REVERSED = {"supported": "contradicted", "contradicted": "supported"}
 """The verdict on "B beats A", from that on "A beats B"; others are the same."""
 ANSWERS = {"supported": "Yes", "contradicted": "No: the opposite", "undecided": "No: undecided"}
+SHOWN_WARNINGS = 4
 PAPER_SIZE = "3.8 million images of 85 thousand people"
 
 
@@ -218,7 +219,7 @@ def _duration(found: Results) -> str:
 
 def _table2(found: Results, context: ReportContext) -> str:
     """Models with accuracy and interval, and the first claim about each, with its verdict."""
-    best = {_ranked(found, context, benchmark)[0]: benchmark for benchmark in context.benchmarks}
+    best = {benchmark: _ranked(found, context, benchmark)[0] for benchmark in context.benchmarks}
     heads = [
         html.escape(label if context.far[benchmark] is None else f"{label}, {context.metric(benchmark)}")
         for benchmark, label in context.benchmarks.items()
@@ -228,7 +229,7 @@ def _table2(found: Results, context: ReportContext) -> str:
         cells = [f"<th scope=row>{html.escape(context.labels[model])}</th>"]
         for benchmark in context.benchmarks:
             columns = (benchmark, f"{benchmark}_low", f"{benchmark}_high")
-            marked = ' class="best"' if best.get(model) == benchmark else ""
+            marked = ' class="best"' if best[benchmark] == model else ""
             cells.append(f"<td{marked}>{pages.rate(*(found.table2[column][model] for column in columns))}</td>")
         rows.append("<tr>" + "".join(cells) + f"<td>{_claims_about(found, context, model)}</td></tr>")
     header = "".join(f'<th scope="col">{head}</th>' for head in ["model", *heads, "what it gains, verdict"])
@@ -243,15 +244,16 @@ def _table2(found: Results, context: ReportContext) -> str:
 def _claims_about(found: Results, context: ReportContext, model: str) -> str:
     """The first claim "this model beats …" on every benchmark (HTML)."""
     lines = []
-    for benchmark in context.benchmarks:
+    for benchmark, label in context.benchmarks.items():
+        where = f"{html.escape(label)}: " if len(context.benchmarks) > 1 else ""
         claims = found.comparisons
         own = claims[(claims.benchmark == benchmark) & (claims.metric == context.metric(benchmark))]
         for row in own[own.a == context.labels[model]].head(1).itertuples():
             verdict = "no verdict" if row.verdict.startswith("no verdict") else row.verdict
             beaten = html.escape(str(row.b).removeprefix("+ "))
             lines.append(
-                f'{pages.signed(row.difference)} over {beaten}: <span class="verdict {verdict.replace(" ", "-")}">'
-                f"{verdict}</span>"
+                f"{where}{pages.signed(row.difference)} over {beaten}: "
+                f'<span class="verdict {verdict.replace(" ", "-")}">{verdict}</span>'
             )
     return "<br>".join(lines) or "–"
 
@@ -259,11 +261,12 @@ def _claims_about(found: Results, context: ReportContext, model: str) -> str:
 def _reasons(facts: StudyFacts, found: Results) -> str:
     """What speaks for and against the numbers, warnings first (HTML)."""
     sentences = found.findings["sentences"]
-    warnings = [f'<li class="warning">{html.escape(each)}</li>' for each in sentences if each.startswith(WARNING)]
-    images, faces = (
-        int(found.quality["images"].sum()),
-        int(found.quality["one face"].sum() + found.quality["several faces"].sum()),
-    )
+    warnings = [each for each in sentences if each.startswith(WARNING)]
+    shown = warnings[:SHOWN_WARNINGS]
+    if len(warnings) > SHOWN_WARNINGS:
+        shown.append(f"{len(warnings) - SHOWN_WARNINGS} more warnings: see Findings.")
+    images = int(found.quality["images"].sum())
+    faces = int(found.quality["one face"].sum() + found.quality["several faces"].sum())
     reasons = [
         "" if warnings else "No stage went wrong: the teacher is better than the student, and no method collapsed.",
         *found.findings["split"],
@@ -273,7 +276,8 @@ def _reasons(facts: StudyFacts, found: Results) -> str:
         "The same configuration gives the same bits on "
         + ("every x86-64 CPU with AVX2." if facts.portable else "the same machine; on another, numbers may differ."),
     ]
-    return "<ul>" + "".join([*warnings, *(f"<li>{html.escape(each)}</li>" for each in reasons if each)]) + "</ul>"
+    items = [f'<li class="warning">{html.escape(each)}</li>' for each in shown]
+    return "<ul>" + "".join([*items, *(f"<li>{html.escape(each)}</li>" for each in reasons if each)]) + "</ul>"
 
 
 def _links(links: dict[str, str]) -> str:

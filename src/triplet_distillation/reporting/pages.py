@@ -23,7 +23,7 @@ td.text, td.name { white-space: normal; }
 td.text { overflow-wrap: anywhere; min-width: 6rem; }
 thead tr, tbody tr { background: #fff; } tbody tr:nth-child(even) { background: #f4f4f4; }
 tr > :first-child { position: sticky; left: 0; z-index: 1; }
-tbody th div { white-space: normal; width: max-content; max-width: min(15rem, 38vw); }
+tbody th div { white-space: normal; overflow-wrap: anywhere; width: max-content; max-width: min(15rem, 38vw); }
 thead tr:last-child th, tbody tr:last-child > * { border-bottom: 2px solid #1a1a1a; }
 thead tr.groups th { text-align: center; }
 th button { font: inherit; color: inherit; text-align: inherit; background: none; border: 0; padding: 0;

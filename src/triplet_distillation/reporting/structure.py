@@ -4,6 +4,7 @@ import html
 import math
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -276,6 +277,7 @@ def plot_margin_against_distance(structures: Structures) -> Figure:
     """
     datasets = structures.context.benchmarks
     figure, axes = plt.subplots(1, len(datasets), figsize=(max(7, 4.6 * len(datasets)), 5.4), squeeze=False)
+    lines: list[tuple[str, Any]] = []
     for axis, (dataset, title) in zip(axes[0], datasets.items()):
         try:
             learned = learned_margins(structures, dataset)
@@ -283,9 +285,9 @@ def plot_margin_against_distance(structures: Structures) -> Figure:
             axis.text(0.5, 0.5, f"no triplets: {error}", ha="center", va="center", wrap=True, transform=axis.transAxes)
             axis.set(title=title, xticks=[], yticks=[])
             continue
-        _margin_panel(axis, learned, structures)
+        lines = _margin_panel(axis, learned, structures)
         axis.set_title(f"{title}: {structures.study.triplets:,} triplets per run")
-    handles, names = axes[0, 0].get_legend_handles_labels()
+    handles, names = [line for _, line in lines], [name for name, _ in lines]
     figure.legend(handles, names, loc="outside lower center", fontsize=9, ncols=3)
     figure.suptitle(
         "T, D: distances of the teacher and of the model, from a photograph (a) to another one of\n"
@@ -324,14 +326,16 @@ def learned_margins(structures: Structures, dataset: str) -> pd.DataFrame:
     return table.groupby(["model", "run", "bin"], sort=False, as_index=False)[["d", "gap"]].mean()
 
 
-def _margin_panel(axis: Axes, learned: pd.DataFrame, structures: Structures) -> None:
-    many = len(structures.models) > FITTING_LINES
+def _margin_panel(axis: Axes, learned: pd.DataFrame, structures: Structures) -> list[tuple[str, Any]]:
+    """Draw what was learned on one data set; returns lines with their names."""
+    lines: list[tuple[str, Any]] = []
+    banded = len(structures.models) <= FITTING_LINES and len(structures.context.seeds) > 1
     for index, model in enumerate(structures.models):
         look = style.line_style(index + 1)
         bins = learned[learned.model == model].groupby("bin").agg({"d": "mean", "gap": ["mean", "min", "max"]})
         name = structures.context.labels[model].removeprefix("+ ")
-        axis.plot(bins["d", "mean"], bins["gap", "mean"], label=name, **look)
-        if not many and len(structures.context.seeds) > 1:
+        lines += zip([name], axis.plot(bins["d", "mean"], bins["gap", "mean"], **look))
+        if banded:
             axis.fill_between(
                 bins["d", "mean"], bins["gap", "min"], bins["gap", "max"], color=look["color"], alpha=0.12, linewidth=0
             )
@@ -341,13 +345,17 @@ def _margin_panel(axis: Axes, learned: pd.DataFrame, structures: Structures) -> 
             [(each["min_margin"], each["max_margin"], each["quantiles"]["1"]) for each in calibrations], axis=0
         )
         d = np.array([0, largest, max(right, largest)])[: 3 if right > largest else 2]
-        axis.plot(d, [low, high, high][: len(d)], color="black", linewidth=2.2, label="F(d): the margin given")
-    axis.plot([0, right], [0, right], color="#888888", linewidth=1, linestyle=":", label="the teacher's own d")
+        curve = axis.plot(d, [low, high, high][: len(d)], color="black", linewidth=2.2)
+        lines += zip(["F(d): the margin given"], curve)
+    lines += zip(
+        ["the teacher's own d"], axis.plot([0, right], [0, right], color="#888888", linewidth=1, linestyle=":")
+    )
     axis.set(
         xlabel=f"teacher's d, {distance_name(structures.study.distance)}",
-        ylabel="learned: mean D(a, n) − D(a, p)" + ("" if many else " (band: all runs)"),
+        ylabel="learned: mean D(a, n) − D(a, p)" + " (band: all runs)" * banded,
         xlim=(0, None),
     )
+    return lines
 
 
 def _shown_models(structures: Structures) -> list[str]:

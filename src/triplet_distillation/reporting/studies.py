@@ -37,8 +37,13 @@ class Study(NamedTuple):
 
     @property
     def benchmarks(self) -> dict[str, str]:
-        """Benchmark to display name."""
-        return {name: entry.get("label", name) for name, entry in self.config["benchmarks"].items() if entry}
+        """Benchmark to display name, with its metric where that is not the accuracy."""
+        found = {}
+        for name, entry in self.config["benchmarks"].items():
+            if entry:
+                metric = f", TAR at FAR {entry['far']:g}" if entry.get("metric") == "tar_at_far" else ""
+                found[name] = f"{entry.get('label', name)}{metric}"
+        return found
 
 
 def read_study(folder: str | Path) -> Study:
@@ -58,7 +63,7 @@ def read_study(folder: str | Path) -> Study:
             read_json(folder / "tables/environment.json"),
             {path: found["content"] for path, found in stages["split"].items()},
         )
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise StudyError(f"{folder} {NOT_FINISHED} ({error.filename} is missing)") from error
 
 

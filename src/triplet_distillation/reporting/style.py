@@ -43,6 +43,7 @@ plt.rcParams.update(
         "figure.constrained_layout.use": True,
         "svg.hashsalt": "triplet-distillation",
         "svg.fonttype": "path",
+        "text.parse_math": False,  # names of models and people may contain dollar signs
     }
 )
 

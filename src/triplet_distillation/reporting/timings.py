@@ -1,6 +1,7 @@
 """Wall time and peak memory of every stage, from what Snakemake measures of each job (``benchmark:``)."""
 
 import html
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -23,18 +24,19 @@ class TimingFiles(NamedTuple):
     totals: str
 
 
-def read_timings(folder: str | Path) -> pd.DataFrame:
+def read_timings(paths: Mapping[str, list[str]]) -> pd.DataFrame:
     """One row per job, by its start: ``rule, started, ended`` (s since 1970), ``seconds, peak_mib``.
 
     Args:
-        folder: of the files ``<rule>.tsv`` and ``<rule>/<wildcards>.tsv``; a job ended when its file was written.
+        paths: rule to the timings of its jobs; those that have not run, or not yet, have none. A job ended when its
+            file was written.
     """
     rows = []
-    for path in sorted(Path(folder).rglob("*.tsv")):
-        rule = path.relative_to(folder).parts[0].removesuffix(".tsv")
-        # Snakemake writes "-" for the memory of a job that ended before it was looked at.
-        found, ended = pd.read_csv(path, sep="\t", na_values="-").iloc[-1], path.stat().st_mtime
-        rows.append((rule, ended - found.s, ended, found.s, found.max_rss))
+    for rule, files in paths.items():
+        for path in filter(Path.is_file, map(Path, files)):
+            # Snakemake writes "-" for the memory of a job that ended before it was looked at.
+            found, ended = pd.read_csv(path, sep="\t", na_values="-").iloc[-1], path.stat().st_mtime
+            rows.append((rule, ended - found.s, ended, found.s, found.max_rss))
     table = pd.DataFrame(rows, columns=["rule", "started", "ended", "seconds", "peak_mib"])
     return table.sort_values("started", kind="stable", ignore_index=True)
 
@@ -48,7 +50,7 @@ def time_at_work(started: pd.Series, ended: pd.Series) -> float:
     return total
 
 
-def write_timings(folder: str, outputs: TimingFiles) -> None:
+def write_timings(paths: Mapping[str, list[str]], outputs: TimingFiles) -> None:
     """Write the table of stages, one row per rule: ``rule, jobs, seconds, longest_seconds, peak_mib``; and the totals.
 
     The totals are ``jobs``, ``seconds`` (the sum over jobs), ``seconds_at_work`` (see :func:`time_at_work`),
@@ -56,10 +58,10 @@ def write_timings(folder: str, outputs: TimingFiles) -> None:
     one ``ended``.
 
     Args:
-        folder: as :func:`read_timings` takes it.
+        paths: as :func:`read_timings` takes them.
         outputs: paths.
     """
-    jobs = read_timings(folder)
+    jobs = read_timings(paths)
     by_rule = jobs.groupby("rule", sort=False)
     table = by_rule.agg(
         jobs=("seconds", "size"),

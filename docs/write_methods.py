@@ -3,6 +3,9 @@
 import re
 import sys
 from pathlib import Path
+from typing import NamedTuple
+
+import yaml
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "src"))
@@ -24,6 +27,17 @@ FAMILIES = {
         "ekd",
     ),
 }
+TYPES = {
+    "int": "whole number",
+    "float": "number",
+    "str": "text",
+    "bool": "true or false",
+    "list": "list",
+    "Sequence[int]": "list of whole numbers",
+    "dict": "mapping",
+    "None": "null",
+}
+"""Annotation of a setting to the words for it."""
 INTRODUCTION = """\
 # Methods
 
@@ -67,37 +81,64 @@ def section(name: str) -> str:
     entry = {"loss": name}
     lines = [f"### {methods.loss_title(entry)}: `loss: {name}`\n", blocks["formula"], ""]
     lines += [f"Source: {_flat(blocks['Source'])}\n"] if "Source" in blocks else []
-    lines += [_settings(name, blocks.get("Args", "")), _requirements(entry)]
+    lines += [_settings(name), _requirements(entry)]
     lines += [blocks[key] + "\n" for key in ("remarks",) if key in blocks]
     if "Read differently" in blocks:
         lines.append(f"Read differently: {_flat(blocks['Read differently'])}\n")
     return "\n".join(lines).replace("``", "`")
 
 
-def _settings(name: str, block: str) -> str:
-    rows, known = [], registry.arguments("losses", name)
-    for setting, text in re.findall(
-        r"^(?:    )?(\w[\w, ]*): ((?:.+\n?)(?:(?:    ){1,2} +.*\n?)*)", block, re.MULTILINE
-    ):
-        names = [each for each in setting.split(", ") if each in known]
-        if not names:
-            continue
-        defaults = ", ".join(_default(known[each]) for each in names)
-        meaning = _spelled_out(text, known[names[0]][0])
-        rows.append(f"| {', '.join(f'`{each}`' for each in names)} | {defaults} | {meaning} |")
-    if not rows:
-        return ""
-    return "\n".join(["| setting | default | meaning |", "| --- | --- | --- |", *rows, ""])
+def _settings(name: str) -> str:
+    rows = [
+        f"| `{setting.name}` | {setting.values} | {setting.default} | {setting.meaning} |"
+        for setting in plug_in_settings("losses", name)
+    ]
+    return (
+        "\n".join(["| setting | values | default | meaning |", "| --- | --- | --- | --- |", *rows, ""]) if rows else ""
+    )
 
 
-def _spelled_out(text: str, annotation: str) -> str:
-    """A setting's meaning, with its choices instead of a reference to the table that has them."""
-    choices = " or ".join(", ".join(f"`{each}`" for each in annotations.choices(annotation)).rsplit(", ", 1))
-    return re.sub(r", a key of :data:`[^`]*`", f": {choices}", _flat(text))
+class Setting(NamedTuple):
+    """One keyword-only argument of a plug-in, as Markdown; ``default`` is "required" if it has none."""
+
+    name: str
+    values: str
+    default: str
+    meaning: str
 
 
-def _default(setting: tuple) -> str:
-    return "required" if setting[1] is registry.REQUIRED else f"`{setting[1]}`"
+def plug_in_settings(package: str, name: str) -> list[Setting]:
+    """The settings of a plug-in, in the order of its arguments, with their meaning from ``Args:`` of its docstring."""
+    block = re.search(r"^Args:\n((?:    .*\n?|\n(?=    ))*)", registry.docstring(package, name), re.MULTILINE)
+    meanings = {}
+    for several, text in re.findall(r"^    (\w[\w, ]*): (.*(?:\n {5,}.*)*)", block[1] if block else "", re.MULTILINE):
+        meanings |= dict.fromkeys(several.split(", "), re.sub(r", a key of :data:`[^`]*`", "", _flat(text)))
+    return [
+        Setting(
+            setting,
+            values(annotation),
+            "required" if default is registry.REQUIRED else f"`{as_yaml(default)}`",
+            meanings.get(setting, "").replace("``", "`"),
+        )
+        for setting, (annotation, default) in registry.arguments(package, name).items()
+    ]
+
+
+def values(annotation: str) -> str:
+    """What a setting may be, in words: ``float | Literal['matched']`` is "number or `matched`"."""
+    parts = []
+    for part in annotation.split(" | "):
+        parts += [f"`{each}`" for each in annotations.choices(part)] or [TYPES[part]]
+    return " or ".join(", ".join(parts).rsplit(", ", 1))
+
+
+def as_yaml(value: object) -> str:
+    """A value as one writes it into a configuration, in one line."""
+    if value == "":
+        return '""'
+    plain = list(value) if isinstance(value, tuple) else value
+    text = yaml.safe_dump(plain, default_flow_style=True, width=1000, sort_keys=False)
+    return text.removesuffix("...\n").strip()
 
 
 def _requirements(entry: dict) -> str:

@@ -695,3 +695,10 @@ def test_study_of_other_images_needs_a_name_of_its_own(datasets, study, refused)
             configuration.check_name(config, default)
     else:
         configuration.check_name(config, default)
+
+
+def test_student_that_was_trained_elsewhere_is_not_named_after_a_loss():
+    study = {"student": {"network": "slim", "weights": "", "method": {"loss": "arcface"}}}
+    assert methods.label_of_role("student", study) == "Student (ArcFace)"
+    study["student"]["weights"] = "student.pt"
+    assert methods.label_of_role("student", study) == "Student (slim)"

@@ -91,6 +91,12 @@ def test_study_that_is_not_finished_is_named(studies, capsys):
     assert not (studies / "page.html").exists()
 
 
+def test_file_in_the_place_of_a_study_is_named(studies, capsys):
+    (studies / "crate.zip").write_bytes(b"PK")
+    assert main(["side-by-side", str(studies / "crate.zip"), "--output", str(studies / "page.html")]) == 1
+    assert capsys.readouterr().err.startswith(f"StudyError: {studies / 'crate.zip'} is no finished study")
+
+
 def test_two_studies_of_one_name_cannot_be_told_apart(studies, capsys):
     shutil.copytree(studies / "a", studies / "copy")
     assert main(["side-by-side", str(studies / "a"), str(studies / "copy"), "--output", str(studies / "p.html")]) == 1

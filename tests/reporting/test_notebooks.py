@@ -110,6 +110,16 @@ def test_measure_of_a_run_is_that_of_its_embeddings(study):
     assert run.pairs.num_identities == PEOPLE
 
 
+def test_every_run_has_its_own_value(study):
+    structures = structure.Structures(study)
+    found = structure.measure_runs(structures)
+    assert len(found) == len(structures.models) * len(measures.MEASURES) * len(SEEDS)
+    measured = structure.measure_structures(structures).set_index(["model", "measure"])["mean"]
+    means = found.groupby(["model", "measure"]).value.mean()
+    for key, mean in measured.items():
+        assert means[key] == pytest.approx(mean)
+
+
 def test_few_people_get_no_verdict_and_no_number(tmp_path):
     structures = structure.Structures(make_study(tmp_path / "few", 3))
     measured, compared = structure.measure_structures(structures), structure.compare_structures(structures)

@@ -6,6 +6,7 @@ rule compare_structures:
     output:
         study="<results>/notebooks/similarity_structure.json",
         csv="<results>/tables/structure.csv",
+        runs="<results>/tables/structure_runs.csv",
         comparisons="<results>/tables/structure_comparisons.csv",
         tex="<results>/tables/structure.tex",
         distances=["<results>/figures/identity_distances.svg", "<results>/figures/identity_distances.png"],

@@ -164,6 +164,20 @@ def measure_structures(structures: Structures) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def measure_runs(structures: Structures) -> pd.DataFrame:
+    """Both measures of every model in every run: ``dataset, model, measure, seed, value``; nothing is averaged."""
+    return pd.DataFrame(
+        [
+            (dataset, short_name(model), name, seed, structures.run(model, dataset, name, seed).value)
+            for dataset in structures.context.benchmarks
+            for model in structures.models
+            for name in structure.MEASURES
+            for seed in structures.context.own_runs(model)
+        ],
+        columns=["dataset", "model", "measure", "seed", "value"],
+    )
+
+
 def compare_structures(structures: Structures) -> pd.DataFrame:
     """Judge every claim "A has more of the teacher's structure than B", as :func:`.findings.compare_models`.
 

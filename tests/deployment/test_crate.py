@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 import zipfile
 from pathlib import Path
 
@@ -105,6 +106,10 @@ def test_crate_has_results_workflow_and_versions(crate):
         assert archive.read("workflow/Snakefile") == (ROOT / "Snakefile").read_bytes()
     assert {"config.yaml", "report.html", "workflow/workflow/rules/train.smk", "workflow/constraints.txt"} <= names
     assert not any("__pycache__" in name for name in names)
+    listed = subprocess.run(
+        ["git", "-C", ROOT, "ls-files", "workflow", "src"], capture_output=True, text=True, check=True
+    )
+    assert {f"workflow/{path}" for path in listed.stdout.splitlines()} <= names
     assert "My “study”" in readme and "photos: for research" in readme
     run = graph["#run"]
     assert run["instrument"] == {"@id": "workflow/Snakefile"}
@@ -188,7 +193,7 @@ def test_path_in_the_metadata_cannot_lead_out_of_the_folder(crate, tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("crate.zip", b"PK is not enough", "is no ZIP archive"),
+        ("crate.zip", b"PK is not enough", "is not a ZIP archive"),
         ("folder/other.txt", b"", "has no ro-crate-metadata.json"),
         ("folder/ro-crate-metadata.json", b"{}", "does not give the SHA-256"),
         ("folder/ro-crate-metadata.json", b'{"@graph": [{"@id": "a", "@type": "File"}]}', "does not give the SHA-256"),

@@ -14,6 +14,9 @@ def checkout(tmp_path):
         subprocess.run(["git", "-C", tmp_path, *identity, *arguments], check=True, capture_output=True)
 
     git("init", "--quiet")
+    (tmp_path / "workflow").mkdir()
+    (tmp_path / "workflow/x.smk").write_text("")
+    (tmp_path / "config.yaml").write_text("")
     (tmp_path / "Snakefile").write_text("rule all: pass\n")
     git("add", ".")
     git("commit", "--quiet", "--message", "first")
@@ -25,7 +28,12 @@ def test_commit_says_whether_files_differ_from_it(checkout):
     assert len(clean) == 40
     (checkout / "results").mkdir()
     (checkout / "results/table.csv").write_text("1\n")
-    assert environment.git_commit(checkout) == clean  # what is not tracked changes no result
+    assert environment.git_commit(checkout) == clean
+    (checkout / "src").mkdir()
+    (checkout / "src/mine.py").write_text("")  # a method of one's own
+    assert environment.git_commit(checkout) == clean + "+"
+    (checkout / "src/mine.py").unlink()
+    assert environment.git_commit(checkout) == clean
     (checkout / "Snakefile").write_text("rule all: input: []\n")
     assert environment.git_commit(checkout) == clean + "+"
 

@@ -12,7 +12,7 @@ from triplet_distillation.reporting.front_page import ResultFiles, StudyFacts, w
 from triplet_distillation.tabular import write_table
 
 LABELS = {"teacher": "Teacher", "student": "Student", "students/a": "+ method <A>", "students/b": "+ method B"}
-FACTS = StudyFacts("mine", "Faces & <friends>", "large, 9 steps", "small, 3 steps", "photos", "2 steps", portable=False)
+FACTS = StudyFacts("Faces & <friends>", "large, 9 steps", "small, 3 steps", "photos", "2 steps", portable=False)
 COMPARISON = {"metric": "accuracy", "difference": 1.5, "basis": "12 people in 3 runs"}
 
 
@@ -36,7 +36,7 @@ def study(tmp_path):
     write_table(files["verification"], pd.DataFrame(verification))
     quality = {"dataset": ["photos", "more"], "images": [50, 10], "one face": [40, 9], "several faces": [5, 0]}
     write_table(files["quality"], pd.DataFrame(quality))
-    write_json(files["findings"], {"sentences": ["Fine."], "split": ["Nobody was trained on."], "protocols": []})
+    write_json(files["findings"], {"sentences": ["Fine."], "split": ["Nobody was trained on."]})
     write_json(files["timings"], {"jobs": 9, "seconds": 90, "seconds_at_work": 61, "peak_mib": None})
     write_json(files["environment"], {"cpu": "A <fast> CPU", "cores": 4, "gpu": None})
     training_set = tmp_path / "training.parquet"
@@ -69,7 +69,7 @@ def test_answers_are_those_of_the_tables(study, tmp_path):
     assert "12 people in 3 runs" in page and "6,000 pairs" in page and "7,000 pairs" in page
     assert "1 min 1 s" in page and "4 cores of A &lt;fast&gt; CPU" in page
     assert "6 faces of 3 people" in page
-    assert "A face was found in 54 of 60 images." in page
+    assert "54 of 60 images have a usable face." in page
     assert "Nobody was trained on." in page
     assert 'data-item="results/mine/a.html"' in page
 
@@ -79,6 +79,12 @@ def test_verdict_is_that_of_the_benchmarks_own_metric_in_either_direction(study,
     page = front_page(study, tmp_path)
     assert page.count("<strong>Yes</strong>") == 2
     assert "Of 3 comparisons: 1 supported, 2 contradicted, 0 undecided." in page
+
+
+def test_equally_good_students_are_all_marked(study, tmp_path):
+    table = pd.read_csv(study["table2"]).assign(first=[95, 84.001, 84, 83])
+    write_table(study["table2"], table)
+    assert front_page(study, tmp_path).count('class="best">84.00') == 2
 
 
 def test_single_run_has_no_verdict_and_claims_none(study, tmp_path):
@@ -96,11 +102,11 @@ def test_comparison_that_was_no_claim_is_not_judged(study, tmp_path):
 
 
 def test_warnings_come_first(study, tmp_path):
-    assert "No stage went wrong" in front_page(study, tmp_path)
-    write_json(study["findings"], {"sentences": ["Warning: a < b."], "split": [], "protocols": []})
+    assert "No warning: " in front_page(study, tmp_path)
+    write_json(study["findings"], {"sentences": ["Warning: a < b."], "split": []})
     page = front_page(study, tmp_path)
-    assert "No stage went wrong" not in page
-    assert page.index('<li class="warning">Warning: a &lt; b.') < page.index("A face was found")
+    assert "No warning: " not in page
+    assert page.index('<li class="warning">Warning: a &lt; b.') < page.index("have a usable face")
 
 
 def test_method_that_is_best_on_both_benchmarks_is_marked_on_both(study, tmp_path):
@@ -130,7 +136,7 @@ def test_a_long_name_leaves_room_for_the_numbers(study, tmp_path, monkeypatch):
 
 
 def test_many_warnings_leave_room_for_the_rest(study, tmp_path):
-    write_json(study["findings"], {"sentences": [f"Warning: {n}." for n in range(9)], "split": [], "protocols": []})
+    write_json(study["findings"], {"sentences": [f"Warning: {n}." for n in range(9)], "split": []})
     page = front_page(study, tmp_path)
     assert "Warning: 3." in page and "Warning: 4." not in page and "5 more warnings: see Findings." in page
 

@@ -11,7 +11,7 @@ from triplet_distillation.files import write_json
 from triplet_distillation.tabular import write_table
 
 
-def make_study(folder, name, methods, pairs="same"):
+def make_study(folder, name, methods, pairs="same", faces="same"):
     """The files of a study that the page is made of; its numbers come from its name's length."""
     config = {
         "study": name,
@@ -19,7 +19,7 @@ def make_study(folder, name, methods, pairs="same"):
         "training_data": {"dataset": "photos"},
         "teacher": {"network": "large"},
         "student": {"network": "small"},
-        "benchmarks": {"own": {"label": "Own people"}, "removed": None},
+        "benchmarks": {"own": {"label": "Own people", "dataset": "photos"}, "removed": None},
         "execution": {"portable": name != "gpu"},
     }
     labels = ["Teacher", "Student", *methods]
@@ -36,7 +36,8 @@ def make_study(folder, name, methods, pairs="same"):
     write_json(folder / "tables/environment.json", {"cpu": "A CPU", "cores": 2, "gpu": None})
     split = {"split/round0/pairs/own.parquet": pairs, "split/round0/training_set.parquet": f"of {pairs}"}
     digests = {path: {"content": content} for path, content in split.items()}
-    write_json(folder / "hashes.json", {"stages": {"split": digests}})
+    aligned = {"faces/photos/store.arrow": {"content": faces}}
+    write_json(folder / "hashes.json", {"stages": {"align": aligned, "split": digests}})
 
 
 @pytest.fixture
@@ -79,22 +80,31 @@ def test_page_says_what_is_comparable(studies):
     main(["side-by-side", *(str(studies / name) for name in "abc"), "--output", str(studies / "page.html")])
     page = (studies / "page.html").read_text()
     assert "one, gpu were tested on the same pairs." in page
-    assert "No other study here has the same: third (trained on the same faces)." in page
-    assert "Not with the same bits on every CPU (execution.portable is off): gpu." in page
+    assert "third shares its test pairs with no other study here." in page
+    assert "third shares its training faces with no other study here." in page
+    assert "Results can differ between CPUs (execution.portable is off): gpu." in page
+
+
+def test_same_rows_of_other_faces_are_not_the_same_pairs(studies):
+    make_study(studies / "d", "realigned", ["+ A"], faces="others")
+    main(["side-by-side", *(str(studies / name) for name in "abd"), "--output", str(studies / "page.html")])
+    page = (studies / "page.html").read_text()
+    assert "one, gpu were tested on the same pairs." in page
+    assert "realigned shares its test pairs with no other study here." in page
 
 
 def test_study_that_is_not_finished_is_named(studies, capsys):
     (studies / "b/tables/comparisons.csv").unlink()
     assert main(["side-by-side", str(studies / "a"), str(studies / "b"), "--output", str(studies / "page.html")]) == 1
     message = capsys.readouterr().err
-    assert f"{studies / 'b'} is no finished study" in message and "comparisons.csv is missing" in message
+    assert f"{studies / 'b'} is not a finished study" in message and "comparisons.csv is missing" in message
     assert not (studies / "page.html").exists()
 
 
 def test_file_in_the_place_of_a_study_is_named(studies, capsys):
     (studies / "crate.zip").write_bytes(b"PK")
     assert main(["side-by-side", str(studies / "crate.zip"), "--output", str(studies / "page.html")]) == 1
-    assert capsys.readouterr().err.startswith(f"StudyError: {studies / 'crate.zip'} is no finished study")
+    assert capsys.readouterr().err.startswith(f"StudyError: {studies / 'crate.zip'} is not a finished study")
 
 
 def test_two_studies_of_one_name_cannot_be_told_apart(studies, capsys):

@@ -48,4 +48,4 @@ def test_jobs_are_grouped_by_rule_in_the_order_of_their_start(folder, tmp_path):
     times = {"started": "1970-01-01T00:16:40+00:00", "ended": "1970-01-02T01:00:00+00:00"}
     assert read_json(outputs.totals) == totals | times
     page = (tmp_path / "out/timings.html").read_text()
-    assert "2 min 2 s" in page and "2,000" in page and "2.67" in page and "–" in page
+    assert "2 min 2 s" in page and "2,000" in page and "2.67" in page and ">–</td>" in page

@@ -680,9 +680,11 @@ def timings_of_jobs():
     To be called in a parameter that takes `output`, which Snakemake never compares: which jobs there are depends on the
     target that the user names.
     """
-    timings = {}
+    timings, folder = {}, PATHVARS.apply("<results>/timings/")
     for job in workflow.dag.jobs:
-        if job.benchmark:
+        if job.benchmark and str(job.benchmark).startswith(
+            folder
+        ):  # not those of another study, or of who imports this
             timings.setdefault(job.rule.name, []).append(str(job.benchmark))
     return {rule: sorted(paths) for rule, paths in sorted(timings.items())}
 
@@ -748,31 +750,44 @@ def show_causes_at_exit():
     atexit.register(lambda: print("", *dict.fromkeys(causes), sep="\n", file=sys.stderr))
 
 
+def event_of(record):
+    """What a message of Snakemake's is about, such as ``JOB_INFO``; empty if it does not say."""
+    return getattr(getattr(record, "event", None), "name", "")
+
+
 class OneLinePerJob(logging.Filter):
-    """Leaves what Snakemake says of a job to its log file: jobs say themselves what they made, and how far they are.
+    """Leaves what Snakemake says of a job to its log file: jobs say themselves what they made. Errors stay."""
 
-    Errors stay, and a line says how many jobs are done, with the time that the others take if they take as long.
-    """
-
-    LEFT_OUT = ("JOB_INFO", "GROUP_INFO", "JOB_FINISHED", "RUN_INFO")
+    LEFT_OUT = ("JOB_INFO", "GROUP_INFO", "JOB_FINISHED")
     SCHEDULER = ("Select jobs to execute...", "Execute ")
 
     def filter(self, record):
-        event = getattr(getattr(record, "event", None), "name", "")
-        if event == "PROGRESS":
-            done, total = record.done, record.total
-            seconds = (time.time() - STARTED) / done * (total - done)
-            left = f", about {logs.as_duration(seconds)} left" if done < total else ""
-            record.msg = f"{done} of {total} jobs done{left}"
-            record.args, record.event = (), None
-        return event not in self.LEFT_OUT and not record.getMessage().startswith(self.SCHEDULER)
+        return event_of(record) not in self.LEFT_OUT and not record.getMessage().startswith(self.SCHEDULER)
+
+
+class TimeLeft(logging.Formatter):
+    """Says how many jobs are done, with the time that the others take if they take as long; the rest as Snakemake does."""
+
+    def __init__(self, others):
+        super().__init__()
+        self.others = others
+
+    def format(self, record):
+        if event_of(record) != "PROGRESS":
+            return self.others.format(record)
+        done, total = record.done, record.total
+        seconds = (time.time() - STARTED) / done * (total - done)
+        left = f", about {logs.as_duration(seconds)} left" if done < total else ""
+        return f"{done} of {total} jobs done{left}"
 
 
 def show_one_line_per_job():
     """Keep the screen readable, unless the user wants to see everything (``--verbose``) or uses another logger."""
     for handler in logging.getLogger("snakemake.logging").handlers:
         if handler.name == "DefaultStreamHandler" and not workflow.output_settings.verbose:
-            handler.addFilter(OneLinePerJob())
+            handler.setFormatter(TimeLeft(handler.formatter))
+            if workflow.local_exec:  # elsewhere, jobs are not heard here
+                handler.addFilter(OneLinePerJob())
 
 
 def older_results():
@@ -784,6 +799,6 @@ def older_results():
         "train": [f"<results>/{model}/weights.safetensors" for model in trained],
         "distill": [f"<results>/{model}/weights.safetensors" for model in distilled],
         "embed": [str(Path(path).with_suffix(".json")) for path in TEACHER_EMBEDDINGS],
-        "profile": [f"<results>/profile/{network}.json" for network in study["profile"]["networks"]],
+        "profile": [f"<results>/profile/{network}.json" for network in NETWORKS_OF_TABLE_1],
     }
     return versions.older_results({rule: list(map(PATHVARS.apply, paths)) for rule, paths in results.items()})

@@ -7,6 +7,7 @@ use rule template as make_crate with:
             TABLES,
             [rules.compare_structures.output[name] for name in rules.compare_structures.output.keys()],
             rules.make_notebook_page.output.notebook,
+            [rules.make_timing_table.output.csv, rules.make_timing_table.output.tex],
             rules.make_findings.input.margins,
             rules.hash_study.output,
             rules.export.output,

@@ -12,7 +12,6 @@ RESULTS_TO_SHOW = [
     *([rules.make_ablation_table.output.html] if VARIANTS else []),
 ]
 STUDY_FACTS = {
-    "study": study["study"],
     "title": study["title"],
     **{role: model_in_words(role) for role in ("teacher", "student")},
     "dataset": study["training_data"]["dataset"],
@@ -74,9 +73,8 @@ use rule template as make_timing_table with:
 # Machine, versions, commit and configuration.
 use rule template as make_environment_page with:
     input:
-        weights=[
-            f"<results>/{role}/seed{seed}/weights.safetensors" for role in TRAINED for seed in first_stage_seeds(role)
-        ],
+        RESULTS_TO_SHOW,
+        weights=WEIGHTS,
         config="<results>/config.yaml",
     output:
         json="<results>/tables/environment.json",
@@ -88,6 +86,10 @@ use rule template as make_environment_page with:
         ),
     pathvars:
         name="make_environment_page",
+    resources:
+        mem_mb=2000,
+        runtime=30,
+        gpu=GPUS,
     params:
         script="make_environment_page.py",
         root=ROOT,

@@ -18,7 +18,8 @@ rule compare_structures:
     conda:
         "../../envs/study.yaml"
     resources:
-        mem_mb=lambda wildcards, input: 2000 + int(input.size_mb),
+        # One file of embeddings is in memory at a time; of the stores, which are mapped, a column.
+        mem_mb=lambda wildcards, input: 2000 + 3 * max(map(int, input.size_files_mb)),
         runtime=120,
     params:
         study=STRUCTURE,
@@ -44,7 +45,8 @@ use rule template as make_notebook_page with:
     pathvars:
         name="make_notebook_page",
     resources:
-        mem_mb=lambda wildcards, input: 2000 + int(input.size_mb),
+        # One file of embeddings is in memory at a time; of the stores, which are mapped, a column.
+        mem_mb=lambda wildcards, input: 2000 + 3 * max(map(int, input.size_files_mb)),
         runtime=120,
     params:
         script="make_notebook_page.py",

@@ -17,7 +17,6 @@ with logged_to(snakemake.log[0]):
         **snakemake.params.facts,
     )
     folder = Path(snakemake.params.folder)
-    paths = [Path(path) for paths in snakemake.input for path in ([paths] if isinstance(paths, str) else paths)]
-    results = {path.relative_to(folder).as_posix(): path for path in paths}
+    results = {path.relative_to(folder).as_posix(): path for path in map(Path, snakemake.input)}
     write_crate(facts, results, workflow_source(Path(snakemake.params.root)), snakemake.output[0])
     summary(f"{snakemake.output[0]}: {len(results)} results, {Path(snakemake.output[0]).stat().st_size / 1e6:.1f} MB")

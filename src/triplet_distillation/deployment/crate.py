@@ -55,6 +55,8 @@ Open `report.html` in a browser. `config.yaml` is the configuration, with all de
 ran it (Git commit: {facts.commit}). The weights are subject to the terms of the data that they were trained on:
 {facts.terms}.
 
+Faces and embeddings are not included: the notebook can be read here, but only the study that made it can run it again.
+
 To check that nothing was changed or lost on the way, with the workflow installed:
 
     python -m triplet_distillation verify this-file.zip
@@ -62,13 +64,14 @@ To check that nothing was changed or lost on the way, with the workflow installe
 
 
 class CrateError(ValueError):
-    """A file or folder is no crate of a study."""
+    """A file or folder is not the crate of a study."""
 
 
 SOURCE = (
     *("Snakefile", "config.yaml", "constraints.txt", "pyproject.toml", "README.md", "LICENSE", "CITATION.cff"),
     *("config/**/*.yaml", "config/**/*.json", "envs/*", "profiles/**/*.yaml", "report/*"),
-    *("workflow/**/*.smk", "workflow/**/*.py", "workflow/**/*.yaml", "workflow/**/*.ipynb", "src/**/*.py"),
+    *("workflow/Snakefile", "workflow/**/*.smk", "workflow/**/*.py", "workflow/**/*.yaml", "workflow/**/*.ipynb"),
+    *("workflow/**/*.json", "src/**/*.py"),
 )
 """Files of the workflow that a study is run with."""
 
@@ -233,7 +236,7 @@ def _opened(path: Path) -> Generator[_Content]:
         with archive:
             yield _Archive(archive)
     elif path.exists():
-        raise CrateError(f"{path} is no ZIP archive: make it again with the target crate, or copy it again")
+        raise CrateError(f"{path} is not a ZIP archive: make it again with the target crate, or copy it again")
     else:
         raise FileNotFoundError(f"there is no crate at {path}")
 
@@ -250,7 +253,7 @@ def verify_crate(path: str | Path) -> list[str]:
     with _opened(Path(path)) as content:
         names = content.names()
         if METADATA not in names:
-            raise CrateError(f"{path} has no {METADATA}: it is no crate, or one in another folder")
+            raise CrateError(f"{path} has no {METADATA}: it is not a crate, or the crate is in another folder")
         stated = _stated_digests(path, content)
         differences = []
         for name, stated_digest in sorted(stated.items()):

@@ -21,7 +21,7 @@ from triplet_distillation.evaluation.significance import Pairs
 MAX_IDENTITIES = 300
 """More people are not compared: time grows with the third power of their number."""
 MIN_IDENTITIES = 4
-"""Without one of fewer, no two triplets would remain that could differ."""
+"""Leaving one person out must leave three, because two people form no triplet."""
 
 
 def choose_identities(labels: np.ndarray, seed: int, most: int = MAX_IDENTITIES) -> np.ndarray:

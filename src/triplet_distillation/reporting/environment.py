@@ -21,6 +21,8 @@ SHOWN_PACKAGES = (
     *("onnxruntime", "pyarrow", "safetensors", "jupyter"),
 )
 """Packages whose versions are shown first."""
+WORKFLOW = ("Snakefile", "config.yaml", "workflow", "src")
+"""What results depend on, in a checkout: a method may be a file of one's own."""
 GIB = 2**30
 
 
@@ -59,7 +61,8 @@ def _gpu_name() -> str | None:
 
 
 def git_commit(folder: Path) -> str | None:
-    """The commit of a checkout, with a ``+`` if tracked files differ from it; None outside of one, or without Git."""
+    """The commit of a checkout, with a ``+`` if its workflow differs from it, by new files, too; None if Git cannot
+    tell."""
     if not (folder / ".git").exists():
         return None
 
@@ -68,7 +71,7 @@ def git_commit(folder: Path) -> str | None:
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
     try:
-        return git("rev-parse", "HEAD") + "+" * bool(git("status", "--porcelain", "--untracked-files=no"))
+        return git("rev-parse", "HEAD") + "+" * bool(git("status", "--porcelain", "--", *WORKFLOW))
     except (OSError, subprocess.CalledProcessError):
         return None
 
@@ -118,5 +121,5 @@ def write_environment(
 
 def _commit_in_words(commit: str | None) -> str:
     if commit is None:
-        return "none: the workflow is not a Git checkout"
+        return "unknown: the workflow is not a Git checkout, or Git cannot read it"
     return f"{commit.rstrip('+')}{', with files that differ from it' if commit.endswith('+') else ''}"

@@ -1,6 +1,7 @@
 """The findings of a study: sentences and comparisons derived from its numbers."""
 
 import html
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -106,6 +107,11 @@ def compare_models(evaluations: Measurements, claims: list[tuple[str, str]], sca
     return table[[*columns, "verdict", "basis", "runs", "rounds"]]
 
 
+def read_comparisons(path: str | Path) -> pd.DataFrame:
+    """What :func:`compare_models` returned, from its file."""
+    return read_table(path, text=("benchmark", "a", "b", "metric", "verdict", "basis"))
+
+
 class AboutNumbers(NamedTuple):
     """Sentences about what the numbers mean: who was trained on (``split``), how it was tested (``protocols``)."""
 
@@ -129,7 +135,7 @@ def write_findings(
         training: what the runs logged, and where methods start.
         about: what the numbers mean.
         outputs: paths of the comparisons and of the page.
-        sentences_file: path of the page's sentences (JSON), for others to quote.
+        sentences_file: path of the page's sentences, and of those about the split (JSON), for others to quote.
     """
     context = evaluations.context
     comparisons = compare_models(evaluations, claims)
@@ -145,7 +151,7 @@ def write_findings(
         changes = {model: PERCENT * (found.own - means["student"].own) for model, found in students.items()}
         sentences += _about_methods(label, metric, changes, training.from_scratch, context.labels)
     sentences += _about_margins(training.margins) + _about_training(training.histories, context.labels)
-    write_json(sentences_file, {"sentences": sentences, **about._asdict()})
+    write_json(sentences_file, {"sentences": sentences, "split": about.split})
     write_text(
         outputs.html,
         pages.page(

@@ -10,12 +10,17 @@ from triplet_distillation.files import read_json, write_text
 from triplet_distillation.logs import as_duration
 from triplet_distillation.reporting import pages
 from triplet_distillation.reporting.context import METHOD_PREFIX, ReportContext
-from triplet_distillation.reporting.findings import WARNING
+from triplet_distillation.reporting.findings import MAX_LOSS, WARNING, read_comparisons
+from triplet_distillation.reporting.tables import headings, is_student
 from triplet_distillation.tabular import read_table
 
 REVERSED = {"supported": "contradicted", "contradicted": "supported"}
 """The verdict on "B beats A", from that on "A beats B"; others are the same."""
 ANSWERS = {"supported": "Yes", "contradicted": "No: the opposite", "undecided": "No: undecided"}
+NO_WARNING = (
+    f"No warning: the teacher is at least as good as the student, and no method that starts from it lost more than "
+    f"{MAX_LOSS} points."
+)
 SHOWN_WARNINGS = 4
 PAPER_SIZE = "3.8 million images of 85 thousand people"
 
@@ -25,15 +30,13 @@ class StudyFacts:
     """What the configuration says about a study.
 
     Attributes:
-        study: its name.
-        title: its title.
+        title: of the study.
         teacher, student: how they were made, in words: ``iresnet18_quarter, 100 steps of ArcFace``.
         dataset: name of the training data.
-        second_stage: in words: ``8 steps per method``.
+        second_stage: in words: ``8 steps unless a method says otherwise``.
         portable: whether results have the same bits on every CPU.
     """
 
-    study: str
     title: str
     teacher: str
     student: str
@@ -113,10 +116,9 @@ OPEN_ITEM = (
 def _read(files: ResultFiles, context: ReportContext) -> Results:
     table2 = read_table(files.table2, text=("model", "label"))
     table2.index = pd.Index(context.runs)
-    names = ("benchmark", "a", "b", "metric", "verdict", "basis")
     return Results(
         table2,
-        read_table(files.comparisons, text=names),
+        read_comparisons(files.comparisons),
         read_json(files.findings),
         read_table(files.verification, text=("model", "benchmark", "label")),
         read_table(files.quality, text=("dataset",)),
@@ -150,8 +152,7 @@ def _training_size(found: Results) -> str:
 
 def _ranked(found: Results, context: ReportContext, benchmark: str) -> list[str]:
     """The student and all methods, the best first."""
-    students = [model for model in context.runs if model == "student" or model.startswith(METHOD_PREFIX)]
-    return sorted(students, key=lambda model: -found.table2[benchmark][model])
+    return sorted(filter(is_student, context.runs), key=lambda model: -found.table2[benchmark][model])
 
 
 def _name(context: ReportContext, model: str) -> str:
@@ -174,10 +175,10 @@ def _certainty(found: Results, context: ReportContext) -> str:
     lines = []
     for benchmark, label in context.benchmarks.items():
         best, *others = _ranked(found, context, benchmark)
-        verdict = _verdict_between(found, context, benchmark, best, others[0]) if others else "not judged"
+        verdict = _verdict_between(found, context, benchmark, best, others[0])
         lines.append(
             f"<strong>{html.escape(ANSWERS.get(verdict, verdict.capitalize()))}</strong>"
-            f"<p>{_name(context, best)} against {_name(context, others[0]) if others else 'nothing'}, the next best"
+            f"<p>{_name(context, best)} against {_name(context, others[0])}, the next best"
             f"{f' on {html.escape(label)}' if len(context.benchmarks) > 1 else ''}.</p>"
         )
     judged = found.comparisons[~found.comparisons.verdict.str.startswith("no verdict")]
@@ -219,20 +220,20 @@ def _duration(found: Results) -> str:
 
 def _table2(found: Results, context: ReportContext) -> str:
     """Models with accuracy and interval, and the first claim about each, with its verdict."""
-    best = {benchmark: _ranked(found, context, benchmark)[0] for benchmark in context.benchmarks}
-    heads = [
-        html.escape(label if context.far[benchmark] is None else f"{label}, {context.metric(benchmark)}")
-        for benchmark, label in context.benchmarks.items()
-    ]
+    best = {  # as printed
+        benchmark: round(found.table2[benchmark][_ranked(found, context, benchmark)[0]], 2)
+        for benchmark in context.benchmarks
+    }
     rows = []
     for model in context.runs:
         cells = [f"<th scope=row>{html.escape(context.labels[model])}</th>"]
         for benchmark in context.benchmarks:
             columns = (benchmark, f"{benchmark}_low", f"{benchmark}_high")
-            marked = ' class="best"' if best[benchmark] == model else ""
+            is_best = is_student(model) and round(found.table2[benchmark][model], 2) == best[benchmark]
+            marked = ' class="best"' if is_best else ""
             cells.append(f"<td{marked}>{pages.rate(*(found.table2[column][model] for column in columns))}</td>")
         rows.append("<tr>" + "".join(cells) + f"<td>{_claims_about(found, context, model)}</td></tr>")
-    header = "".join(f'<th scope="col">{head}</th>' for head in ["model", *heads, "what it gains, verdict"])
+    header = "".join(f'<th scope="col">{head}</th>' for head in ["model", *headings(context), "what it gains, verdict"])
     return (
         '<div class="scroll" tabindex="0" role="region" aria-label="Table 2"><table><thead><tr>'
         f"{header}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
@@ -268,9 +269,9 @@ def _reasons(facts: StudyFacts, found: Results) -> str:
     images = int(found.quality["images"].sum())
     faces = int(found.quality["one face"].sum() + found.quality["several faces"].sum())
     reasons = [
-        "" if warnings else "No stage went wrong: the teacher is better than the student, and no method collapsed.",
+        "" if warnings else NO_WARNING,
         *found.findings["split"],
-        f"A face was found in {faces:,} of {images:,} images.",
+        f"{faces:,} of {images:,} images have a usable face.",
         "People and training runs are the units of intervals and verdicts, not pairs.",
         f"Not comparable with the paper's numbers: it trained on {PAPER_SIZE}, this study on {_training_size(found)}.",
         "The same configuration gives the same bits on "

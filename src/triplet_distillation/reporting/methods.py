@@ -14,9 +14,10 @@ from triplet_distillation.faces.store import FaceStore
 from triplet_distillation.files import read_json, write_text
 from triplet_distillation.reporting import pages, style
 from triplet_distillation.reporting.context import ReportContext, short_name
+from triplet_distillation.reporting.findings import read_comparisons
 from triplet_distillation.reporting.runs import Evaluations
 from triplet_distillation.reporting.tables import rate_columns
-from triplet_distillation.tabular import read_table, write_table
+from triplet_distillation.tabular import write_table
 
 TITLE_LETTERS = 22
 """Of a line above one of four panels."""
@@ -126,7 +127,7 @@ def _row(model: str, family: str, images: int, seconds: float, embedded: int, ev
 def _compared(table: pd.DataFrame, evaluations: Evaluations, facts: MethodFacts) -> list[pages.Table]:
     """A table per family."""
     context = evaluations.context
-    comparisons = read_table(facts.comparisons, text=("benchmark", "a", "b", "metric", "verdict", "basis"))
+    comparisons = read_comparisons(facts.comparisons)
     reference = context.labels[facts.reference]
     header, groups = ["method"], [("", 1)]
     for benchmark, name in context.benchmarks.items():

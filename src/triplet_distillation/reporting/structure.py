@@ -360,7 +360,7 @@ def _margin_panel(axis: Axes, learned: pd.DataFrame, structures: Structures) -> 
         )
         d = np.array([0, largest, max(right, largest)])[: 3 if right > largest else 2]
         curve = axis.plot(d, [low, high, high][: len(d)], color="black", linewidth=2.2)
-        lines += zip(["F(d): the margin given"], curve)
+        lines += zip(["F(d) as calibrated"], curve)
     lines += zip(
         ["the teacher's own d"], axis.plot([0, right], [0, right], color="#888888", linewidth=1, linestyle=":")
     )

@@ -11,9 +11,10 @@ import yaml
 from triplet_distillation.files import read_json, write_text
 from triplet_distillation.logs import as_duration
 from triplet_distillation.reporting import pages
+from triplet_distillation.reporting.findings import read_comparisons
 from triplet_distillation.tabular import read_table
 
-NOT_FINISHED = "is no finished study: run snakemake --cores all with its configuration first"
+NOT_FINISHED = "is not a finished study: run snakemake --cores all with its configuration first"
 
 
 class StudyError(ValueError):
@@ -22,7 +23,7 @@ class StudyError(ValueError):
 
 class Study(NamedTuple):
     """What is read of a study: its ``config``, ``table2`` (index: models), ``comparisons``, ``timings`` and
-    ``environment``; and the ``digests`` of training sets and pairs, by their path in the study."""
+    ``environment``; and the ``digests`` of face stores, training sets and pairs, by their path in the study."""
 
     config: dict[str, Any]
     table2: pd.DataFrame
@@ -58,10 +59,10 @@ def read_study(folder: str | Path) -> Study:
         return Study(
             yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")),
             read_table(folder / "tables/table2.csv", text=("model", "label")).set_index("label"),
-            read_table(folder / "tables/comparisons.csv", text=("benchmark", "a", "b", "metric", "verdict", "basis")),
+            read_comparisons(folder / "tables/comparisons.csv"),
             read_json(folder / "tables/timings.json"),
             read_json(folder / "tables/environment.json"),
-            {path: found["content"] for path, found in stages["split"].items()},
+            {path: found["content"] for stage in ("align", "split") for path, found in stages[stage].items()},
         )
     except (FileNotFoundError, NotADirectoryError) as error:
         raise StudyError(f"{folder} {NOT_FINISHED} ({error.filename} is missing)") from error
@@ -95,8 +96,8 @@ def write_studies(folders: list[Path], output: str | Path) -> None:
                 [
                     "The difference is A's metric minus B's, in percentage points, with its 95% interval; by the "
                     "benchmark's own metric.",
-                    "Every study corrects its verdicts for its own claims (Holm), not for those of the others: with "
-                    "many studies, one of them has a false verdict more often.",
+                    "Every study corrects its verdicts for its own claims (Holm), not for those of the others: the "
+                    "more studies, the likelier a false verdict in one of them.",
                 ]
             ),
         ),
@@ -171,21 +172,37 @@ def _claim(study: Study, benchmark: str, a: str, b: str) -> str:
 
 def _comparable(studies: list[Study]) -> list[str]:
     """Which studies tested the same pairs, and which trained on the same faces."""
-    sentences = []
-    for what, part in (
-        ("were tested on the same pairs", "/pairs/"),
-        ("were trained on the same faces", "training_set"),
-    ):
-        groups: dict[tuple[str, ...], list[str]] = {}
-        for study in studies:
-            digests = tuple(sorted(digest for path, digest in study.digests.items() if part in path))
-            groups.setdefault(digests, []).append(study.name)
-        same = [", ".join(names) for names in groups.values() if len(names) > 1]
-        alone = [name for names in groups.values() if len(names) == 1 for name in names]
-        sentences += [f"{names} {what}." for names in same]
-        if alone:
-            sentences.append(f"No other study here has the same: {', '.join(alone)} ({what.removeprefix('were ')}).")
-    portable = [study.name for study in studies if not study.config["execution"]["portable"]]
-    if portable:
-        sentences.append(f"Not with the same bits on every CPU (execution.portable is off): {', '.join(portable)}.")
+    sentences = _shared("were tested on the same pairs", "test pairs", {each.name: _tested(each) for each in studies})
+    sentences += _shared(
+        "were trained on the same faces", "training faces", {each.name: _trained(each) for each in studies}
+    )
+    native = [study.name for study in studies if not study.config["execution"]["portable"]]
+    if native:
+        sentences.append(f"Results can differ between CPUs (execution.portable is off): {', '.join(native)}.")
     return sentences
+
+
+def _shared(say: str, what: str, digests: dict[str, tuple[str, ...]]) -> list[str]:
+    """Which of the studies with these ``digests`` have the same ones."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for name, found in digests.items():
+        groups.setdefault(found, []).append(name)
+    same = [f"{', '.join(names)} {say}." for names in groups.values() if len(names) > 1]
+    alone = [f"{names[0]} shares its {what} with no other study here." for names in groups.values() if len(names) == 1]
+    return same + alone
+
+
+def _tested(study: Study) -> tuple[str, ...]:
+    """Digests of all pairs, and of the faces that they are pairs of."""
+    datasets = {entry["dataset"] for entry in study.config["benchmarks"].values() if entry}
+    return _digests(study, "/pairs/", datasets)
+
+
+def _trained(study: Study) -> tuple[str, ...]:
+    return _digests(study, "/training_set.", {study.config["training_data"]["dataset"]})
+
+
+def _digests(study: Study, part: str, datasets: set[str]) -> tuple[str, ...]:
+    """Of the files with ``part`` in their path, whose rows are those of the data sets' face stores, and of these."""
+    stores = {f"faces/{dataset}/store.arrow" for dataset in datasets}
+    return tuple(sorted(digest for path, digest in study.digests.items() if part in path or path in stores))

@@ -167,7 +167,7 @@ def _table2(table: pd.DataFrame, context: ReportContext) -> pages.Table:
         rows.append(cells)
     students = [place for place, model in enumerate(context.runs) if is_student(model)]
     best = pages.Best(dict.fromkeys(range(1, 1 + len(context.benchmarks)), "higher"), students, "of the students")
-    return pages.Table(["model", *_headings(context)], rows, None, TABLE_2_TITLE, best)
+    return pages.Table(["model", *headings(context)], rows, None, TABLE_2_TITLE, best)
 
 
 TABLE_2_TITLE = "Table 2. Verification accuracy, percent"
@@ -203,7 +203,7 @@ def _table2_page(shown: pages.Table, size: TrainingSize, remarks: list[str]) -> 
     )
 
 
-def _headings(context: ReportContext) -> list[str]:
+def headings(context: ReportContext) -> list[str]:
     """A benchmark's name, with its metric where that is not the accuracy of the title."""
     return [
         html.escape(label if context.far[benchmark] is None else f"{label}, {context.metric(benchmark)}")

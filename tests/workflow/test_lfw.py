@@ -1,6 +1,5 @@
 """The data stages of the LFW study in five rounds, on real images: some pairs of every fold, a hundred others."""
 
-import os
 import subprocess
 import sys
 import tarfile
@@ -9,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from test_workflow import environment_of_jobs
 
 from triplet_distillation.faces.store import NO_FACE, FaceStore
 
@@ -61,11 +61,10 @@ def results(datasets, tmp_path_factory):
     pairs = [f"results/lfw/split/round{number}/pairs/lfw_view2.parquet" for number in range(5)]
     targets = ["results/lfw/faces/quality.html", *pairs]
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "2", *targets]
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     process = subprocess.run(
         [*command, "--configfile", "overlay.yaml"],
         cwd=folder,
-        env=environment,
+        env=environment_of_jobs(),
         capture_output=True,
         text=True,
         timeout=900,

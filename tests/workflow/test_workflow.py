@@ -61,6 +61,12 @@ TARGETS = {
 }
 
 
+def environment_of_jobs() -> dict[str, str]:
+    """That of these tests, but the copy of the repository has its own library, and no job measures coverage: hundreds
+    of them would each take a second longer."""
+    return {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "COVERAGE_PROCESS_CONFIG")}
+
+
 class Study:
     """A copy of the repository with the overlay of a small study, where Snakemake is run."""
 
@@ -87,7 +93,7 @@ class Study:
         variables: dict[str, str] | None = None,
     ):
         command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
-        environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | (variables or {})
+        environment = environment_of_jobs() | (variables or {})
         process = subprocess.run(
             [*command, "--configfile", str(self.root / config)],
             cwd=cwd or self.root,
@@ -577,7 +583,7 @@ def test_killed_snakemake_resumes_to_identical_weights(study):
     study.snakemake(target, config="killed.yaml")
     uninterrupted = weights.read_bytes()
     shutil.rmtree(weights.parent)
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    environment = environment_of_jobs()
     command = [sys.executable, "-m", "snakemake", "--cores", "2", target, "--configfile", "killed.yaml"]
     running = subprocess.Popen(command, cwd=study.root, env=environment, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120

@@ -1,6 +1,8 @@
 """An invalid configuration is rejected with the key, the allowed values and the nearest valid name."""
 
 import copy
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -702,3 +704,9 @@ def test_student_that_was_trained_elsewhere_is_not_named_after_a_loss():
     assert methods.label_of_role("student", study) == "Student (ArcFace)"
     study["student"]["weights"] = "student.pt"
     assert methods.label_of_role("student", study) == "Student (slim)"
+
+
+def test_no_command_waits_for_what_would_check_formats():
+    """If Jupyter is installed, jsonschema loads a package that builds grammars for two seconds."""
+    code = "import sys, triplet_distillation.configuration; sys.exit('lark' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

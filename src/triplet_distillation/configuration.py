@@ -11,17 +11,29 @@ import fnmatch
 import json
 import math
 import re
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonschema import Draft202012Validator, validators
 
 from triplet_distillation import methods, registry
 from triplet_distillation.annotations import choices, fits
 from triplet_distillation.files import write_text
 from triplet_distillation.settings import ExecutionSettings
+
+# jsonschema loads what can check formats, which the schema here has none of. If Jupyter is installed, that is a package
+# that takes two seconds, for every command: as long as it cannot be found, jsonschema does without.
+SLOW_TO_LOAD = "rfc3987_syntax"
+_found = sys.modules.get(SLOW_TO_LOAD)
+sys.modules[SLOW_TO_LOAD] = None  # ty: ignore[invalid-assignment]  Python's own mark of a module that there is not
+from jsonschema import Draft202012Validator, validators  # noqa: E402
+
+if _found is None:
+    del sys.modules[SLOW_TO_LOAD]
+else:
+    sys.modules[SLOW_TO_LOAD] = _found
 
 
 class ConfigurationError(ValueError):

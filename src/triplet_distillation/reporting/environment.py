@@ -38,9 +38,10 @@ def describe_environment(root: Path, device: str) -> dict[str, Any]:
         None where the workflow is no Git checkout, and ends in ``+`` if files differ from it.
     """
     installed = {
-        name.lower().replace("_", "-"): found.version
+        found.metadata["Name"].lower().replace("_", "-"): found.version
         for found in importlib.metadata.distributions()
-        if (name := found.metadata["Name"])  # an installation that was interrupted leaves folders without one
+        # An installation that was interrupted leaves folders without either.
+        if found.read_text("METADATA") or found.read_text("PKG-INFO")
     }
     return {
         "cpu": cpu_name(),

@@ -19,6 +19,7 @@ import pandas as pd
 import pytest
 import yaml
 from browser import Browser
+from test_vocabulary import TARGETS
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.workflow
@@ -46,19 +47,7 @@ OTHER_ENVIRONMENT = {
     "LC_ALL": "C",
 }
 """Of another user on another machine."""
-TARGETS = {
-    "all",
-    "reproduce",
-    "faces",
-    "models",
-    "table1",
-    "table2",
-    "figures",
-    "report",
-    "packs",
-    "pack_checks",
-    "crate",
-}
+ALL_TARGETS = TARGETS | {"reproduce"}
 
 
 def environment_of_jobs() -> dict[str, str]:
@@ -115,7 +104,7 @@ class Study:
             name = job.split(":", 1)[0]
             wildcards = re.search(r"wildcards: (.*)", job)
             found.add(f"{name}:{wildcards[1]}" if wildcards else name)
-        return found - TARGETS
+        return found - ALL_TARGETS
 
     def edit(self, path: str, old: str, new: str):
         """A context in which a file of the copy is modified."""

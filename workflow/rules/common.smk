@@ -682,9 +682,8 @@ def timings_of_jobs():
     """
     timings, folder = {}, PATHVARS.apply("<results>/timings/")
     for job in workflow.dag.jobs:
-        if job.benchmark and str(job.benchmark).startswith(
-            folder
-        ):  # not those of another study, or of who imports this
+        # Not those of another study, or of a workflow that imports this one.
+        if str(job.benchmark).startswith(folder):
             timings.setdefault(job.rule.name, []).append(str(job.benchmark))
     return {rule: sorted(paths) for rule, paths in sorted(timings.items())}
 

@@ -217,7 +217,7 @@ def _comparison_table(comparisons: pd.DataFrame, benchmarks: dict[str, str]) -> 
             " " + html.escape(row.verdict),
             html.escape(benchmarks[row.benchmark]),
             row.metric,
-            f"{pages.signed(row.difference)}{_gray_interval(row)}",
+            f"{pages.signed(row.difference)}{pages.interval_of_difference(row.low, row.high)}",
             pages.p_value(row.p),
             pages.p_value(row.p_corrected),
             "–" if np.isnan(row.detectable) else f"{row.detectable:.2f}",
@@ -227,14 +227,6 @@ def _comparison_table(comparisons: pd.DataFrame, benchmarks: dict[str, str]) -> 
     header = ["A against B", "“A beats B” is", "benchmark", "metric", "percentage points, 95% interval", "p", "p, Holm"]
     header += ["could be shown"]
     return pages.Table(header, cells, None, "Which claims are supported")
-
-
-def _gray_interval(row) -> str:
-    return (
-        ""
-        if np.isnan(row.low)
-        else f' <span class="interval">{pages.signed(row.low)} to {pages.signed(row.high)}</span>'
-    )
 
 
 def _about_teacher(benchmark: str, metric: str, teacher: MeanMetrics, student: MeanMetrics) -> list[str]:

@@ -222,6 +222,11 @@ def signed(number: float) -> str:
     return f"{number:+.2f}".replace("-", "−")
 
 
+def interval_of_difference(low: float, high: float) -> str:
+    """After a difference in a cell (HTML): its interval in gray; nothing if there is none (NaN)."""
+    return "" if np.isnan(low) else f' <span class="interval">{signed(low)} to {signed(high)}</span>'
+
+
 def p_value(p: float) -> str:
     """A cell (HTML): a p-value, or a dash for NaN."""
     if np.isnan(p):

@@ -4,7 +4,6 @@ import html
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 import yaml
 
@@ -163,9 +162,7 @@ def _claim(study: Study, benchmark: str, a: str, b: str) -> str:
     found = study.comparisons
     for row in found[(found.benchmark == benchmark) & (found.a == a) & (found.b == b)].to_dict("records"):
         if row["metric"] != "AUC":
-            interval = ""
-            if not np.isnan(row["low"]):
-                interval = f' <span class="interval">{pages.signed(row["low"])} to {pages.signed(row["high"])}</span>'
+            interval = pages.interval_of_difference(row["low"], row["high"])
             return f" {pages.signed(row['difference'])}{interval}<br>{html.escape(row['verdict'])}"
     return f" {pages.DASH}"
 

@@ -8,7 +8,7 @@ import math
 import os
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 log = logging.getLogger(__name__)
 
@@ -32,25 +32,39 @@ def atomic_write(path: str | os.PathLike) -> Generator[Path]:
 
 
 @contextlib.contextmanager
-def locked(path: str | os.PathLike) -> Generator[None]:
+def locked(path: str | os.PathLike, remove: bool = False) -> Generator[None]:
     """Hold the lock file ``path`` exclusively; waits while another process holds it.
 
     The operating system releases the lock when its holder dies, however it dies.
+
+    Args:
+        remove: delete the file afterwards.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+", encoding="utf-8") as lock:
+    with _lock_file(path) as lock:
+        lock.seek(0)
+        lock.truncate()
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+        if remove:
+            path.unlink(missing_ok=True)
+
+
+def _lock_file(path: Path) -> TextIO:
+    """Open and lock ``path``, again if whoever held it has deleted it meanwhile."""
+    while True:
+        lock = path.open("a+", encoding="utf-8")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.seek(0)
             log.warning("%s is held by process %s: waiting for it to end", path, lock.read().strip() or "unknown")
             fcntl.flock(lock, fcntl.LOCK_EX)
-        lock.seek(0)
-        lock.truncate()
-        lock.write(str(os.getpid()))
-        lock.flush()
-        yield
+        if path.exists() and os.path.samestat(os.fstat(lock.fileno()), path.stat()):
+            return lock
+        lock.close()
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:

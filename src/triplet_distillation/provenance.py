@@ -52,6 +52,23 @@ def file_digest(path: str | Path) -> str:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
+def file_record(path: str | Path) -> dict:
+    """What to keep about a large file, so that :func:`recorded_digest` need not read it again: size (bytes), time (s)
+    and ``sha256``."""
+    return {**file_stamp(path), "sha256": file_digest(path)}
+
+
+def file_stamp(path: str | Path) -> dict[str, int]:
+    """Size (bytes) and time (s) of a file."""
+    found = Path(path).stat()
+    return {"size": found.st_size, "time": int(found.st_mtime)}
+
+
+def recorded_digest(path: str | Path, record: Mapping) -> str:
+    """SHA-256 (hex) of a file's bytes, which are only read if it is no longer what ``record`` is about."""
+    return record["sha256"] if record.items() >= file_stamp(path).items() else file_digest(path)
+
+
 def array_digest(arrays: Mapping[str, np.ndarray]) -> str:
     """SHA-256 (hex) of named arrays: their names, types, shapes and bits, in the order of their names."""
     found = hashlib.sha256()

@@ -6,8 +6,10 @@ import json
 import os
 import re
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,6 +17,7 @@ import pyarrow.parquet as pq
 from triplet_distillation.files import atomic_write
 from triplet_distillation.provenance import library_versions
 
+ROWS_PER_BLOCK = 2**16
 CSV_RULES = "which has one line per row, cells separated by commas, and double quotes around a cell with a comma"
 
 
@@ -58,6 +61,13 @@ def read_table(path: str | os.PathLike, text: tuple[str, ...] = ()) -> pd.DataFr
         return pd.read_parquet(path)
     numbers = {column: [""] for column in pd.read_csv(path, nrows=0).columns if column not in text}
     return pd.read_csv(path, dtype=dict.fromkeys(text, str), keep_default_na=False, na_values=numbers)
+
+
+def read_blocks(path: str | os.PathLike, columns: tuple[str, ...]) -> Iterator[dict[str, np.ndarray]]:
+    """Columns of numbers of a Parquet file, as arrays, :data:`ROWS_PER_BLOCK` rows at a time."""
+    with pq.ParquetFile(path) as opened:
+        for block in opened.iter_batches(ROWS_PER_BLOCK, columns=list(columns)):
+            yield {name: block.column(name).to_numpy() for name in columns}
 
 
 def read_users_table(path: str | os.PathLike, columns: tuple[str, ...]) -> pd.DataFrame:

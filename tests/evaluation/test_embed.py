@@ -1,9 +1,15 @@
 """Embeddings of faces and flipped faces, and how they are fused."""
 
+import hashlib
+import os
+
 import numpy as np
 import pytest
 import torch
 
+from triplet_distillation import provenance, row_files
+from triplet_distillation.evaluation import embed as embed_module
+from triplet_distillation.evaluation import teacher_cache
 from triplet_distillation.evaluation.embed import embed
 from triplet_distillation.evaluation.fusion import face_embeddings, fuse, normalize
 from triplet_distillation.evaluation.teacher_cache import write_teacher_embeddings
@@ -69,3 +75,47 @@ def test_missing_gpu_is_reported(small_store, tmp_path):
     execution = ExecutionSettings(threads=1, device="cuda")
     with pytest.raises(RuntimeError, match=r"execution\.device is cuda"):
         write_teacher_embeddings("w", small_store, execution, tmp_path / "e.npy", tmp_path / "e.json")
+
+
+def test_interrupted_embedding_resumes_to_the_same_bytes(small_store, tmp_path, monkeypatch):
+    """It embeds again only what was not saved, and leaves nothing beside its outputs."""
+    weights.save(tmp_path / "w.safetensors", weights.create(NETWORK), NETWORK, {"study": "test"})
+    monkeypatch.setattr(teacher_cache, "BATCH_SIZE", 4)
+    monkeypatch.setattr(row_files, "SAVE_EVERY", 1)
+    original, embedded = embed_module.embed_images, []
+
+    def write(name, stop_after=1000, code="1"):
+        def embed_images(network, images, device):
+            if len(embedded) == stop_after:
+                raise KeyboardInterrupt
+            embedded.append(len(images))
+            return original(network, images, device)
+
+        embedded.clear()
+        monkeypatch.setattr(embed_module, "embed_images", embed_images)
+        outputs = (tmp_path / name / "e.npy", tmp_path / name / "e.json")
+        execution = ExecutionSettings(threads=1, device="cpu")
+        write_teacher_embeddings(tmp_path / "w.safetensors", small_store, execution, *outputs, code)
+        return outputs[0].read_bytes()
+
+    whole = write("whole")
+    assert sum(embedded) == 30
+    for code, again in (("1", 18), ("2", 30)):
+        with pytest.raises(KeyboardInterrupt):
+            write(f"stopped{code}", stop_after=3)
+        assert write(f"stopped{code}", code=code) == whole
+        assert sum(embedded) == again
+        assert sorted(path.name for path in (tmp_path / f"stopped{code}").iterdir()) == ["e.json", "e.npy"]
+
+
+def test_sidecar_has_the_checksum_so_that_nobody_computes_it_again(small_store, tmp_path):
+    weights.save(tmp_path / "w.safetensors", weights.create(NETWORK), NETWORK, {"study": "test"})
+    execution = ExecutionSettings(threads=1, device="cpu")
+    path = tmp_path / "e.npy"
+    write_teacher_embeddings(tmp_path / "w.safetensors", small_store, execution, path, tmp_path / "e.json")
+    record = read_json(tmp_path / "e.json")["file"]
+    assert record["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert provenance.recorded_digest(path, record | {"sha256": "as recorded"}) == "as recorded"
+    path.write_bytes(path.read_bytes()[:-1] + b"!")
+    os.utime(path, (1, 1))
+    assert provenance.recorded_digest(path, record) == hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,8 +1,15 @@
 """The 1000 triplets and the margins measured from them (§4.1)."""
 
+import tracemalloc
+
 import numpy as np
+import pandas as pd
 import pytest
 
+from triplet_distillation import tabular
+from triplet_distillation.row_files import RowFile
+from triplet_distillation.settings import CalibrationSettings
+from triplet_distillation.tabular import read_table, write_table
 from triplet_distillation.training import calibration
 
 LABELS = np.array([0, 1, 0, 2, 1, 0, 3, 2, 2])
@@ -60,3 +67,36 @@ def test_margins_by_mode():
 def test_teacher_that_separates_nothing_is_rejected():
     with pytest.raises(ValueError, match="not a valid range"):
         calibration.margins(np.zeros(10), "measured", [0.0, 1.0])
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+def test_triplets_drawn_from_a_file_are_those_drawn_from_its_labels(tmp_path, monkeypatch, in_order):
+    monkeypatch.setattr(tabular, "ROWS_PER_BLOCK", 7)
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 12, 100)
+    table = pd.DataFrame({"row": random.permutation(300)[:100], "label": np.sort(labels) if in_order else labels})
+    write_table(tmp_path / "t.parquet", table)
+    drawn = calibration.draw_faces(str(tmp_path / "t.parquet"), 40, 3)
+    assert np.array_equal(drawn.triplets, calibration.draw_triplets(table.label.to_numpy(), 40, 3))
+    assert np.array_equal(drawn.positions, np.unique(drawn.triplets))
+    assert np.array_equal(drawn.rows, table.row.to_numpy()[drawn.positions])
+
+
+def test_calibration_reads_the_faces_of_its_triplets_alone(tmp_path, monkeypatch):
+    """Not all 200,000 faces, whose embeddings would be 51 MB."""
+    faces, read = 200_000, []
+    np.save(tmp_path / "e.npy", np.random.default_rng(0).normal(size=(faces, 2, 32)).astype(np.float32))
+    write_table(tmp_path / "t.parquet", pd.DataFrame({"row": np.arange(faces), "label": np.arange(faces) // 20}))
+    original = RowFile.read
+    monkeypatch.setattr(RowFile, "read", lambda file, rows: read.append(len(rows)) or original(file, rows))
+    outputs = (str(tmp_path / "m.json"), str(tmp_path / "t.csv"))
+    settings = CalibrationSettings(1000, "measured", [0.0, 1.0])
+    tracemalloc.start()
+    calibration.write_calibration(
+        str(tmp_path / "t.parquet"), str(tmp_path / "e.npy"), settings, "squared_euclidean", 0, outputs
+    )
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert sum(read) <= 3000
+    assert peak < 10 * 2**20
+    assert len(read_table(outputs[1])) == 1000

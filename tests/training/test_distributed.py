@@ -1,6 +1,7 @@
 """Several processes on CPUs (gloo): the losses of one process, also after resuming with another number."""
 
 import os
+import signal
 import stat
 import time
 
@@ -12,6 +13,7 @@ from runs import GENTLE, NETWORK, distill, run, sibling_folder, stop_after
 from triplet_distillation import registry
 from triplet_distillation.losses import LossContext, Step
 from triplet_distillation.networks import weights
+from triplet_distillation.settings import ExecutionSettings
 from triplet_distillation.training import distributed
 from triplet_distillation.training.distributed import DistributedContext
 
@@ -109,6 +111,15 @@ def test_two_nodes_are_started_with_srun(folder, small_store, monkeypatch, tmp_p
     assert np.abs(one.loss - two.loss).max() < 1e-5 * one.loss.max()
 
 
+def test_every_job_has_a_rendezvous_of_its_own():
+    """Two trainings that start on one node at the same time do not meet."""
+    execution = ExecutionSettings(processes=4, nodes=2)
+    first, second = (dict(each.split("=") for each in distributed._launcher(execution) if "=" in each) for _ in "12")
+    assert first["--rdzv-endpoint"] != second["--rdzv-endpoint"]
+    assert str(os.getpid()) in first["--rdzv-id"]
+    assert "--standalone" in distributed._launcher(ExecutionSettings(processes=4))
+
+
 def test_batch_that_cannot_be_divided_evenly_is_rejected():
     with pytest.raises(ValueError, match="cannot be divided evenly among 4 processes"):
         DistributedContext(0, 4).rank_slice(10)
@@ -121,18 +132,25 @@ def test_failing_process_fails_the_training(folder, small_store):
         run(folder, small_store, training={"learning_rate": 1e30, "warmup": 0}, execution=TWO)
 
 
-def test_sigterm_to_several_processes_writes_a_checkpoint(folder, small_store, tmp_path):
-    """No regular checkpoint is due, so the only checkpoint comes from SIGTERM."""
-    training = GENTLE | {"iterations": 5000, "checkpoint_every": 5000}
+def run_in_own_group(*arguments, **settings):
+    os.setsid()
+    run(*arguments, **settings)
+
+
+def test_sigterm_to_the_group_of_several_processes_writes_a_checkpoint(folder, small_store, tmp_path):
+    """No regular checkpoint is due, so the only checkpoint comes from SIGTERM, which reaches loader workers, too."""
+    settings = {"training": GENTLE | {"iterations": 5000, "checkpoint_every": 5000, "loader_workers": 1}}
     context = torch.multiprocessing.get_context("spawn")
-    process = context.Process(target=run, args=(folder, small_store), kwargs={"training": training, "execution": TWO})
+    process = context.Process(
+        target=run_in_own_group, args=(folder, small_store), kwargs=settings | {"execution": TWO}, daemon=False
+    )
     process.start()
     events, deadline = folder / "checkpoint" / "tensorboard", time.monotonic() + 120
     while not events.exists():
         assert time.monotonic() < deadline
         time.sleep(0.1)
     time.sleep(1)
-    process.terminate()
+    os.killpg(process.pid, signal.SIGTERM)
     process.join()
     assert process.exitcode
     (path,) = (folder / "checkpoint").glob("*.pt")

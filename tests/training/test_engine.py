@@ -1,22 +1,25 @@
 """The training loop on small synthetic faces: it learns, is reproducible to the bit, and resumes where it stopped."""
 
+import errno
 import logging
 import os
+import pickle
 import shutil
 import signal
 import struct
+import threading
 
 import numpy as np
 import pytest
 import torch
-from runs import GENTLE, NETWORK, TRAINING, distill, run, sibling_folder, stop_after
+from runs import GENTLE, NETWORK, TRAINING, distill, make_teacher, run, sibling_folder, stop_after
 from tensorboardX.proto.event_pb2 import Event
 
 from triplet_distillation.faces.store import FaceStore
 from triplet_distillation.networks import weights
 from triplet_distillation.settings import TrainingSettings
-from triplet_distillation.training import checkpoint, engine, guards, schedule
-from triplet_distillation.training.batches import augment
+from triplet_distillation.training import checkpoint, engine, guards, sampling, schedule
+from triplet_distillation.training.batches import BatchDataset, TrainingFaces, augment
 
 
 def training_settings(**changes):
@@ -143,6 +146,96 @@ def test_sigterm_completes_the_step_and_writes_a_checkpoint(folder, small_store,
     resumed, resumed_history = run(interrupted, small_store, training=settings)
     assert resumed == uninterrupted
     assert resumed_history.equals(history)
+
+
+@pytest.mark.parametrize("every", [4, 20])
+def test_losses_that_are_read_every_few_steps_are_those_of_every_step(folder, small_store, monkeypatch, every):
+    """As on a GPU, which is not waited for in every step; the last steps are read, too."""
+    expected, history = run(folder, small_store)
+    monkeypatch.setitem(engine.READ_EVERY, "cpu", every)
+    weights, seldom = run(sibling_folder(folder, "seldom"), small_store, training={"checkpoint_every": 100})
+    assert weights == expected
+    assert seldom.equals(history)
+
+
+def test_loss_that_is_not_finite_is_found_when_it_is_read_and_its_step_is_named(folder, small_store, monkeypatch):
+    monkeypatch.setitem(engine.READ_EVERY, "cpu", 4)
+    original, steps = engine.train_step, []
+
+    def train_step(state, context, batch, step):
+        steps.append(step)
+        record = original(state, context, batch, step)
+        return record | {"loss": torch.tensor(float("nan"))} if step == 1 else record
+
+    monkeypatch.setattr(engine, "train_step", train_step)
+    with pytest.raises(guards.TrainingError, match="the loss is nan at step 1"):
+        run(folder, small_store, training={"iterations": 12, "checkpoint_every": 12})
+    assert steps == [0, 1, 2, 3]
+
+
+def test_no_step_reads_the_device_except_where_losses_are_read(folder, small_store, monkeypatch):
+    """A number read from a GPU would wait for it: between the reads, records are tensors that nobody has looked at."""
+    monkeypatch.setitem(engine.READ_EVERY, "cpu", 3)
+    original, reads = engine.read_records, []
+
+    def read_records(records):
+        reads.append([isinstance(record["loss"], torch.Tensor) for record in records])
+        return original(records)
+
+    monkeypatch.setattr(engine, "read_records", read_records)
+    run(folder, small_store, training={"checkpoint_every": 100})
+    assert reads == [[True] * 3] * 2
+
+
+def test_training_goes_on_while_a_checkpoint_is_written(folder, small_store, monkeypatch):
+    """The checkpoint of step 2 is only written once step 3 has begun, and has the state of step 2 nevertheless."""
+    steps, began, original_save, original_step = [], threading.Event(), torch.save, engine.train_step
+
+    def train_step(state, context, batch, step):
+        steps.append(step)
+        if step == 2:
+            began.set()
+        return original_step(state, context, batch, step)
+
+    def save(content, path):
+        assert began.wait(60)
+        original_save(content, path)
+
+    expected, _ = run(sibling_folder(folder, "expected"), small_store, training={"checkpoint_every": 2})
+    monkeypatch.setattr(engine, "train_step", train_step)
+    monkeypatch.setattr(checkpoint.torch, "save", save)
+    weights, _ = run(folder, small_store, training={"checkpoint_every": 2})
+    assert weights == expected
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoint, "KEEP_LAST", 5)
+        stopped = sibling_folder(folder, "stopped")
+        began.clear()
+        stop_after(patched, 4)
+        with pytest.raises(KeyboardInterrupt):
+            run(stopped, small_store, training={"checkpoint_every": 2})
+    resumed, _ = run(stopped, small_store, training={"checkpoint_every": 2})
+    assert resumed == expected
+
+
+def test_checkpoint_that_cannot_be_written_stops_the_training(folder, small_store, monkeypatch):
+    def save(content, path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(checkpoint.torch, "save", save)
+    with pytest.raises(OSError, match="No space left"):
+        run(folder, small_store)
+    assert not list((folder / "checkpoint").glob(".step*"))
+
+
+def test_loader_with_the_data_set_is_small_and_opens_its_files_itself(folder, small_store):
+    """A worker that does not begin as a copy of this process gets the data set pickled."""
+    teacher = make_teacher(folder, small_store, small_store)
+    faces = TrainingFaces(str(small_store), np.arange(10), np.arange(10) // 2, (teacher["embeddings"],))
+    settings = training_settings()
+    sampler = sampling.create_sampler(settings.sampling, faces.labels, 0)
+    content = pickle.dumps(BatchDataset(faces, sampler, settings, 0))
+    assert len(content) < 3000
+    assert torch.equal(pickle.loads(content)[0].images, BatchDataset(faces, sampler, settings, 0)[0].images)
 
 
 def test_tensorboard_has_every_step_once(folder, small_store, monkeypatch):

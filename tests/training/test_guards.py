@@ -11,13 +11,15 @@ import pytest
 import torch
 from runs import NETWORK, TRAINING, distill, make_teacher, run, sibling_folder
 from torch import nn
+from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from triplet_distillation import registry
 from triplet_distillation.files import read_json, write_json
 from triplet_distillation.losses import LossContext
 from triplet_distillation.networks import weights
+from triplet_distillation.settings import ExecutionSettings
 from triplet_distillation.tabular import read_table, write_table
-from triplet_distillation.training import guards
+from triplet_distillation.training import engine, guards
 from triplet_distillation.training.batches import Batch
 
 
@@ -76,6 +78,40 @@ def test_insufficient_memory_stops_before_the_first_step(folder, small_store, mo
     with pytest.raises(guards.TrainingError, match=r"a batch of 10 images needs about .* GiB"):
         run(folder, small_store)
     assert not list((folder / "checkpoint").glob("*.pt"))
+
+
+def test_memory_of_all_processes_of_a_machine_is_counted(folder, small_store, monkeypatch):
+    """They share it: what is enough for one is not enough for three."""
+    network = weights.create(NETWORK)
+    criterion = registry.load("losses", "arcface")(LossContext(num_identities=4, embedding_size=16))
+    batch = Batch(torch.zeros(6, 3, 112, 112, dtype=torch.uint8), torch.arange(6) % 4)
+    needed = guards.estimated_memory(network, criterion, batch)
+    monkeypatch.setattr(guards, "free_memory", lambda device: 2 * needed)
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    guards.check_memory(network, criterion, batch, guards.Machine(cpu, 2), torch.float32)
+    three = guards.Machine.of(ExecutionSettings(processes=3), cpu)
+    with pytest.raises(guards.TrainingError, match=r"in 3 processes together.*train in fewer processes"):
+        guards.check_memory(network, criterion, batch, three, torch.float32)
+    assert guards.Machine.of(ExecutionSettings(processes=3), gpu).processes == 1
+
+
+def test_memory_is_estimated_before_layers_that_need_a_gpu_are_put_in(folder, small_store, monkeypatch):
+    """PyTorch's SyncBatchNorm refuses CPUs, so that here the first step fails; the estimate must not."""
+    estimated = []
+    original = guards.check_memory
+    monkeypatch.setattr(guards, "check_memory", lambda *arguments: estimated.append(original(*arguments)))
+    monkeypatch.setattr(
+        engine.distributed,
+        "convert_sync_batchnorm",
+        lambda network, device, dist: nn.SyncBatchNorm.convert_sync_batchnorm(network),
+    )
+    torch.distributed.init_process_group("fake", store=FakeStore(), rank=0, world_size=2)
+    try:
+        with pytest.raises(ValueError, match="SyncBatchNorm expected input tensor to be on"):
+            run(folder, small_store)
+    finally:
+        torch.distributed.destroy_process_group()
+    assert len(estimated) == 1
 
 
 def test_memory_estimate_matches_what_a_step_keeps():
@@ -172,6 +208,7 @@ import torch
 from triplet_distillation import registry
 from triplet_distillation.losses import LossContext
 from triplet_distillation.networks import weights
+from triplet_distillation.settings import ExecutionSettings
 from triplet_distillation.networks.execution import setup_device
 from triplet_distillation.settings import ExecutionSettings, TrainingSettings
 from triplet_distillation.training import engine, guards

@@ -1,7 +1,11 @@
-"""Each stage is killed at three random moments: the next run ends with the bytes of an uninterrupted one."""
+"""Trainings are stopped at random moments in several ways: the next run ends with the bytes of an uninterrupted one.
+
+``TRIPLET_DISTILLATION_STOPS`` says how often each is stopped; few times by default.
+"""
 
 import multiprocessing
 import os
+import signal
 import sys
 import time
 
@@ -9,14 +13,14 @@ import numpy as np
 import pytest
 from runs import distill, run, sibling_folder
 
-KILLS = 3
-TRAINING = {"iterations": 10, "checkpoint_every": 2}
+STOPS = int(os.environ.get("TRIPLET_DISTILLATION_STOPS", "2"))
+TRAINING = {"iterations": 20, "checkpoint_every": 3, "loader_workers": 2}
 RANDOM = np.random.default_rng(5)
 
 
 @pytest.fixture(scope="module")
 def process_context():
-    """A context whose processes have already imported everything, so that a kill hits the training itself."""
+    """A context whose processes have already imported everything, so that a signal hits the training itself."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["triplet_distillation.training.job", "runs"])
     warmup = context.Process(target=time.sleep, args=(0,))
@@ -25,8 +29,10 @@ def process_context():
     return context
 
 
-def train(stage, folder, store, student):
-    """One complete training in this process, without output."""
+def train(stage, folder, store, student, start_method):
+    """One complete training in this process, in a process group of its own, as a job of a cluster; without output."""
+    os.setsid()
+    multiprocessing.set_start_method(start_method, force=True)  # of loader workers
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
     if stage == "arcface":
         run(folder, store, training=TRAINING)
@@ -40,38 +46,63 @@ def wait_for_first_step(process, folder) -> None:
         time.sleep(0.005)
 
 
-@pytest.mark.parametrize("stage", ["arcface", "distillation"])
-def test_killed(process_context, tmp_path, small_store, stage):
+def files_of(folder) -> set[str]:
+    """Names of all files but TensorBoard's, of which every part of a training has its own."""
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if "tensorboard" not in path.parts}
+
+
+@pytest.fixture
+def student(tmp_path, small_store):
+    (tmp_path / "student").mkdir()
+    run(tmp_path / "student", small_store)
+    return tmp_path / "student" / "weights.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("stage", "start_method", "how"),
+    [
+        ("arcface", "fork", signal.SIGKILL),
+        ("distillation", "fork", signal.SIGKILL),
+        ("arcface", "forkserver", signal.SIGTERM),
+        ("distillation", "fork", signal.SIGTERM),
+    ],
+)
+def test_stopped(process_context, tmp_path, small_store, student, stage, start_method, how):
+    """The signal goes to the whole process group, loader workers included, as that of a scheduler does."""
     uninterrupted = tmp_path / "undisturbed"
     uninterrupted.mkdir()
-    student = tmp_path / "student"
-    student.mkdir()
-    run(student, small_store)
-    student = student / "weights.safetensors"
 
-    def make_process(folder):
-        return process_context.Process(target=train, args=(stage, folder, small_store, student))
+    def start(folder):
+        process = process_context.Process(target=train, args=(stage, folder, small_store, student, start_method))
+        process.daemon = False
+        process.start()
+        return process
 
-    reference = make_process(uninterrupted)
-    reference.start()
+    def run_to_completion(folder):
+        process = start(folder)
+        process.join()
+        assert process.exitcode == 0
+        return (folder / "weights.safetensors").read_bytes()
+
+    reference = start(uninterrupted)
     wait_for_first_step(reference, uninterrupted)
     started = time.perf_counter()
     reference.join()
     seconds = time.perf_counter() - started
     expected = (uninterrupted / "weights.safetensors").read_bytes()
     resumed = 0
-    for number in range(KILLS):
-        folder = sibling_folder(uninterrupted, str(number))
-        killed = make_process(folder)
-        killed.start()
-        if number:  # the first is killed before or while it starts
-            wait_for_first_step(killed, folder)
-        time.sleep(float(RANDOM.uniform(0.3, 0.9)) * seconds)
-        killed.kill()
-        killed.join()
-        resumed += bool(list((folder / "checkpoint").glob("*.pt"))) and not (folder / "weights.safetensors").exists()
-        rerun = make_process(folder)
-        rerun.start()
-        rerun.join()
-        assert (folder / "weights.safetensors").read_bytes() == expected
+    for number in range(STOPS):
+        folder = sibling_folder(uninterrupted, f"stopped{number}")
+        stopped = start(folder)
+        wait_for_first_step(stopped, folder)
+        time.sleep(float(RANDOM.uniform(0.1, 0.7)) * seconds)
+        os.killpg(stopped.pid, how)
+        stopped.join()
+        finished = (folder / "weights.safetensors").exists()
+        resumed += bool(list((folder / "checkpoint").glob("*.pt"))) and not finished
+        if how == signal.SIGTERM and not finished:
+            assert stopped.exitcode == 1, "it ended by itself, after it had written its checkpoint"
+            assert list((folder / "checkpoint").glob("*.pt"))
+        assert run_to_completion(folder) == expected
+        assert files_of(folder) == files_of(uninterrupted)
     assert resumed

@@ -6,11 +6,12 @@ import torch
 from runs import NETWORK, distill, run, sibling_folder
 from safetensors.torch import save_file
 
+from triplet_distillation import row_files
 from triplet_distillation.faces.store import FaceStore
 from triplet_distillation.networks import weights
 from triplet_distillation.settings import CalibrationSettings
 from triplet_distillation.tabular import read_table
-from triplet_distillation.training import engine, guards, loss_files
+from triplet_distillation.training import batches, engine, guards, loss_files
 from triplet_distillation.training.calibration import write_calibration
 from triplet_distillation.training.loss_files import write_class_means
 
@@ -113,16 +114,12 @@ def test_teachers_that_are_not_finite_are_named(files, small_store, tmp_path, mo
     with pytest.raises(ValueError, match=problem):
         write_class_means(str(training_set), str(path), str(tmp_path / "means.safetensors"))
     if not view:
-        settings = CalibrationSettings("measured", [0.0, 1.0], 100)
+        settings = CalibrationSettings(1000, "measured", [0.0, 1.0])
         outputs = (str(tmp_path / "m.json"), str(tmp_path / "t.csv"))
         with pytest.raises(ValueError, match=problem):
             write_calibration(str(training_set), str(path), settings, "squared_euclidean", 0, outputs)
         assert row in read_table(training_set).row.to_numpy()
-    original = np.load
-    monkeypatch.setattr(
-        "triplet_distillation.training.batches.np.load",
-        lambda found, **options: original(path if str(found).endswith("embeddings.npy") else found, **options),
-    )
+    monkeypatch.setattr(batches, "RowFile", lambda found: row_files.RowFile(path))
     with pytest.raises(guards.TrainingError, match=r"a teacher's embedding .*delete .*embeddings\.npy"):
         distill(sibling_folder(files, "distilled"), small_store, files / "weights.safetensors")
 

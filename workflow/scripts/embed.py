@@ -20,5 +20,6 @@ with logged_to(snakemake.log[0]):
             execution=ExecutionSettings(**params.execution),
             output=outputs.embeddings,
             sidecar=outputs.sidecar,
+            code=params.code,
         ),
     )

@@ -1,6 +1,9 @@
 """Embeddings of the faces in a store."""
 
 import functools
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -16,13 +19,18 @@ from triplet_distillation.networks.weights import normalize_pixels
 from triplet_distillation.settings import ExecutionSettings
 from triplet_distillation.tabular import read_table
 
+BATCH_SIZE = 64
+"""Faces that a network embeds at once; as many flipped copies go with them."""
+DECODED_AHEAD = 4
+"""Batches whose images are decoded while another one is embedded."""
+
 
 def embed(
     network: nn.Module,
     store: FaceStore,
     rows: np.ndarray,
     device: torch.device,
-    batch_size: int = 64,
+    batch_size: int = BATCH_SIZE,
     model: str = "the network",
 ) -> np.ndarray:
     """Outputs of ``network`` for the faces at ``rows`` and their flipped copies, not normalized.
@@ -36,14 +44,28 @@ def embed(
     Raises:
         ValueError: an embedding cannot be normalized; the message names the model and the first such face.
     """
+    return np.concatenate(list(embed_batches(network, store, rows, device, batch_size, model)))
+
+
+def embed_batches(
+    network: nn.Module, store: FaceStore, rows: np.ndarray, device: torch.device, batch_size: int, model: str
+) -> Iterator[np.ndarray]:
+    """:func:`embed` batch by batch, [B, 2, D]; the images of the next ones are decoded meanwhile."""
     network = network.eval().to(device, memory_format=torch.channels_last)  # ty: ignore[no-matching-overload]  PyTorch's stub lacks memory_format
-    embeddings = []
-    for start in progress(range(0, len(rows), batch_size), "embed", "batch"):
-        batch = rows[start : start + batch_size]
-        found = embed_images(network, np.stack([store.image(row) for row in batch]), device)
-        check_embeddings(found, model, functools.partial(_name_face, store, batch))
-        embeddings.append(found)
-    return np.concatenate(embeddings)
+    batches = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
+    with ThreadPoolExecutor(torch.get_num_threads()) as decoders:
+        ahead = deque(decoders.submit(_decode, store, batch) for batch in batches[:DECODED_AHEAD])
+        for number, batch in enumerate(progress(batches, "embed", "batch"), start=DECODED_AHEAD):
+            found = embed_images(network, ahead.popleft().result(), device)
+            if number < len(batches):
+                ahead.append(decoders.submit(_decode, store, batches[number]))
+            check_embeddings(found, model, functools.partial(_name_face, store, batch))
+            yield found
+
+
+def _decode(store: FaceStore, rows: np.ndarray) -> np.ndarray:
+    """The faces at ``rows``, uint8 RGB [B, 112, 112, 3]."""
+    return np.stack([store.image(row) for row in rows])
 
 
 def _name_face(store: FaceStore, rows: np.ndarray, index: int) -> str:

@@ -16,8 +16,8 @@ class ArcFaceLoss(Loss):
         scale: s.
         margin: m, in radians.
         sample_rate: fraction of the classes in each step's sum: those of the batch plus a
-            random sample of the others (Partial FC, An et al. 2022, arXiv 2203.15565).
-            1 takes all classes.
+            random sample of the others (Partial FC, An et al. 2022, arXiv 2203.15565). Only
+            their centers are updated, and only their cosines take memory. 1 takes all classes.
 
     Raises:
         ValueError: ``sample_rate`` is not in (0, 1].
@@ -40,14 +40,15 @@ class ArcFaceLoss(Loss):
         centers, labels = self.class_centers, step.labels
         if self.sample_rate < 1:
             classes = self._sample_classes(labels, step.generator)
-            centers, labels = functional.embedding(classes, centers), torch.searchsorted(classes, labels)
+            centers, labels = functional.embedding(classes, centers, sparse=True), torch.searchsorted(classes, labels)
         cosine = cosines(embeddings, centers)
         loss = margin_softmax(cosine, labels, self.scale, self.margin)
         return loss, {"accuracy": label_accuracy(cosine, labels)}
 
     def _sample_classes(self, labels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """The batch's classes and a random sample of the others, sorted; ``sample_rate`` of all classes."""
+        """The batch's classes and a random sample of the others, sorted; ``sample_rate`` of all classes, but at least
+        as many as there are images, so that a GPU need not be asked how many classes these have."""
         order = torch.rand(len(self.class_centers), generator=generator).to(labels.device)
         order[labels] = 2  # above every random number
-        count = max(len(labels.unique()), round(self.sample_rate * len(self.class_centers)))
+        count = min(max(len(labels), round(self.sample_rate * len(self.class_centers))), len(self.class_centers))
         return order.topk(count).indices.sort().values

@@ -272,8 +272,8 @@ def _check_training(
         number = training.sampling.global_batch_size
         images = torch.zeros(number // execution.world_size, 3, 112, 112, dtype=torch.uint8)
         batch = Batch(images, torch.arange(number) % (labels.max() + 1))
-        device, precision = torch.device(execution.device), PRECISIONS[execution.precision]
-        guards.check_memory(network, criterion, batch, device, precision)
+        machine = guards.Machine.of(execution, torch.device(execution.device))
+        guards.check_memory(network, criterion, batch, machine, PRECISIONS[execution.precision])
         return size * CHECKPOINTS * parts.runs
     return 0
 

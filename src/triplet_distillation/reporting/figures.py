@@ -17,6 +17,7 @@ from triplet_distillation.files import read_json
 from triplet_distillation.reporting import style
 from triplet_distillation.reporting.context import PERCENT, ReportContext, distance_name
 from triplet_distillation.reporting.runs import Evaluations
+from triplet_distillation.row_files import RowFile
 from triplet_distillation.settings import ALWAYS_LOGGED
 from triplet_distillation.tabular import read_table
 
@@ -128,16 +129,16 @@ def plot_center_similarities(
         num_pairs: at most that many pairs of images, evenly spread over all.
     """
     faces = read_table(training_set)
-    embeddings, means = np.load(teacher_embeddings, mmap_mode="r"), load_file(class_means)["class_centers"]
+    embeddings, means = RowFile(teacher_embeddings), load_file(class_means)["class_centers"]
     order = np.argsort(faces.label.to_numpy(), kind="stable")
     rows, labels = faces.row.to_numpy()[order], faces.label.to_numpy()[order]
     chosen = np.unique(np.linspace(0, len(rows) - 1, num_pairs).round().astype(int))
-    vectors = embeddings[rows[chosen], 0]
+    vectors = embeddings.read(rows[chosen])[:, 0]
     # The next image of the same identity, or its first one after the last: every image is in two pairs.
     first = np.searchsorted(labels, labels[chosen])
     count = np.searchsorted(labels, labels[chosen], side="right") - first
     partner = first + (chosen - first + 1) % count
-    pairs = (vectors * embeddings[rows[partner], 0]).sum(axis=1)[count > 1]
+    pairs = (vectors * embeddings.read(rows[partner])[:, 0]).sum(axis=1)[count > 1]
     centers = (vectors * means[labels[chosen]]).sum(axis=1)
     figure, axis = plt.subplots(figsize=(7, 3.8))
     bins = np.linspace(min(pairs.min(initial=0), centers.min(), 0), 1, 60).tolist()

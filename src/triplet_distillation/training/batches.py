@@ -8,6 +8,7 @@ import torch
 from torch.utils.data import Dataset
 
 from triplet_distillation.faces.store import FaceStore
+from triplet_distillation.row_files import RowFile
 from triplet_distillation.settings import TrainingSettings
 from triplet_distillation.training import sampling
 
@@ -36,6 +37,12 @@ class Batch(NamedTuple):
     labels: torch.Tensor
     teachers: tuple[torch.Tensor, ...] = ()
 
+    def to(self, device: torch.device) -> "Batch":
+        """The batch on ``device``; from pinned memory, copied to a GPU while other work goes on."""
+        copies = (tensor.to(device, non_blocking=True) for tensor in (self.images, self.labels, *self.teachers))
+        images, labels, *teachers = copies
+        return Batch(images, labels, tuple(teachers))
+
 
 class BatchDataset(Dataset):
     """Map from step to :class:`Batch`, for a loader that asks for the steps in order.
@@ -59,7 +66,7 @@ class BatchDataset(Dataset):
         self.faces, self.sampler, self.settings, self.seed = faces, sampler, settings, seed
         self.rank_slice = rank_slice
         self.store = FaceStore(faces.store)
-        self.teachers = [np.load(path, mmap_mode="r") for path in faces.teachers]
+        self.teachers = [RowFile(path) for path in faces.teachers]
 
     def __len__(self) -> int:
         return self.settings.iterations
@@ -86,7 +93,10 @@ class BatchDataset(Dataset):
         used = self.teachers
         if self.faces.in_turn:
             used = [used[index * len(used) // len(self)]]
-        return labels, tuple(torch.from_numpy(teacher[rows, flipped].astype(np.float32)) for teacher in used)
+        every = np.arange(len(rows))
+        return labels, tuple(
+            torch.from_numpy(teacher.read(rows)[every, flipped].astype(np.float32)) for teacher in used
+        )
 
     def _changes(self, index: int, size: int) -> sampling.Augmentation:
         return sampling.draw_augmentation(self.settings.augmentation, size, self.seed, index)

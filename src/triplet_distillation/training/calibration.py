@@ -1,5 +1,7 @@
 """Calibration (§4.1): m_min and m_max from the teacher's distances in 1000 random triplets."""
 
+from typing import NamedTuple
+
 import numpy as np
 import pandas as pd
 import torch
@@ -9,8 +11,9 @@ from triplet_distillation.logs import summary
 from triplet_distillation.losses.distances import DISTANCES
 from triplet_distillation.networks.finite import check_embeddings
 from triplet_distillation.provenance import library_versions
+from triplet_distillation.row_files import RowFile
 from triplet_distillation.settings import CalibrationSettings
-from triplet_distillation.tabular import read_table, write_table
+from triplet_distillation.tabular import read_blocks, write_table
 from triplet_distillation.training import sampling
 
 PAPER_MARGINS = (0.2, 0.5)
@@ -30,19 +33,63 @@ def draw_triplets(labels: np.ndarray, num_triplets: int, seed: int) -> np.ndarra
     Raises:
         ValueError: no identity has two images, or there is only one identity.
     """
+    counts = np.unique(labels, return_counts=True)[1]
+    return np.argsort(labels, kind="stable")[_draw_places(counts, num_triplets, seed)]
+
+
+def _draw_places(counts: np.ndarray, num_triplets: int, seed: int) -> np.ndarray:
+    """:func:`draw_triplets` from the number of images of every identity alone: places [num_triplets, 3] among all
+    images, identity by identity."""
     random = sampling.generator(seed, "calibration")
-    order = np.argsort(labels, kind="stable")
-    _, first, group, count = np.unique(labels[order], return_index=True, return_inverse=True, return_counts=True)
-    places = np.flatnonzero(count[group] > 1)  # places in `order`, where the images of an identity are adjacent
-    if not len(places) or len(count) < 2:
+    first = np.cumsum(counts) - counts
+    repeated = np.flatnonzero(counts > 1)
+    if not len(repeated) or len(counts) < 2:
         raise ValueError("calibration needs at least two identities, one of them with two images")
-    anchor = random.choice(places, num_triplets)
-    first, count = first[group[anchor]], count[group[anchor]]
+    ends = np.cumsum(counts[repeated])
+    drawn = random.integers(0, ends[-1], num_triplets)
+    which = np.searchsorted(ends, drawn, side="right")
+    identity = repeated[which]
+    first, count = first[identity], counts[identity]
+    anchor = first + drawn - (ends[which] - count)
     positive = first + random.integers(0, count - 1)
     positive += positive >= anchor
-    negative = random.integers(0, len(labels) - count)
+    negative = random.integers(0, counts.sum() - count)
     negative += count * (negative >= first)
-    return order[np.stack([anchor, positive, negative], axis=1)]
+    return np.stack([anchor, positive, negative], axis=1)
+
+
+class DrawnFaces(NamedTuple):
+    """``triplets`` [M, 3]: positions in the training set; ``positions`` [F], ascending, of the faces in them; ``rows``
+    [F] of the store."""
+
+    triplets: np.ndarray
+    positions: np.ndarray
+    rows: np.ndarray
+
+
+def draw_faces(training_set: str, num_triplets: int, seed: int) -> DrawnFaces:
+    """:func:`draw_triplets` from a training set (Parquet: ``row, label``), of which a part is in memory at a time."""
+    counts = np.zeros(0, np.int64)
+    for block in read_blocks(training_set, ("label",)):
+        found = np.bincount(block["label"], minlength=len(counts))
+        found[: len(counts)] += counts
+        counts = found
+    places = _draw_places(counts, num_triplets, seed)
+    needed, inverse = np.unique(places, return_inverse=True)
+    positions, rows = np.empty_like(needed), np.empty_like(needed)
+    next_place, start = np.cumsum(counts) - counts, 0
+    for block in read_blocks(training_set, ("row", "label")):
+        order = np.argsort(block["label"], kind="stable")
+        labels = block["label"][order]
+        identities, begins, numbers = np.unique(labels, return_index=True, return_counts=True)
+        here = np.arange(len(labels)) + np.repeat(next_place[identities] - begins, numbers)
+        next_place[identities] += numbers
+        which = np.searchsorted(needed, here).clip(max=len(needed) - 1)
+        found = needed[which] == here
+        positions[which[found]], rows[which[found]] = start + order[found], block["row"][order[found]]
+        start += len(labels)
+    ascending = np.argsort(positions)
+    return DrawnFaces(positions[inverse.reshape(places.shape)], positions[ascending], rows[ascending])
 
 
 def measure(teacher: np.ndarray, triplets: np.ndarray, distance: str) -> pd.DataFrame:
@@ -131,6 +178,8 @@ def write_calibration(
 ) -> None:
     """Draw triplets from the training set, measure their d with the teacher, and write the margins.
 
+    Only the embeddings of the faces in the triplets are read.
+
     Args:
         training_set: path of the table ``row, label``.
         teacher_embeddings: path of [faces in store, 2, D].
@@ -142,13 +191,13 @@ def write_calibration(
     Raises:
         ValueError: an embedding contains NaN or infinity, or is zero.
     """
-    faces = read_table(training_set)
-    teacher = np.load(teacher_embeddings, mmap_mode="r")[faces.row.to_numpy(), 0]
-    check_cached_embeddings(teacher[:, None], teacher_embeddings, faces.row.to_numpy())
-    drawn = draw_triplets(faces.label.to_numpy(), settings.triplets, seed)
-    measured = measure(teacher, drawn, distance)
+    drawn = draw_faces(training_set, settings.triplets, seed)
+    teacher = RowFile(teacher_embeddings).read(drawn.rows)[:, 0]
+    check_cached_embeddings(teacher[:, None], teacher_embeddings, drawn.rows)
+    measured = measure(teacher, np.searchsorted(drawn.positions, drawn.triplets), distance)
+    measured[["anchor", "positive", "negative"]] = drawn.triplets
     found = margins(measured.d.to_numpy(), settings.mode, settings.quantiles)
     margins_output, triplets_output = outputs
     write_json(margins_output, {**found, "libraries": library_versions()})
     write_table(triplets_output, measured)
-    summary(f"margins from {len(drawn)} triplets: {found['min_margin']:.3f} to {found['max_margin']:.3f}")
+    summary(f"margins from {len(drawn.triplets)} triplets: {found['min_margin']:.3f} to {found['max_margin']:.3f}")

@@ -7,7 +7,9 @@ one that does not match is set aside and never used.
 
 import itertools
 import logging
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -27,6 +29,54 @@ def save(folder: Path, digest: str, step: int, state: dict) -> None:
         torch.save({"digest": digest, "libraries": library_versions(), "state": state}, temporary)
     for old in _newest_first(folder)[KEEP_LAST:]:
         old.unlink()
+
+
+class Writer:
+    """Writes checkpoints while training goes on; use it as a context, which ends when the last one is written.
+
+    Args:
+        folder, digest: as for :func:`save`.
+    """
+
+    def __init__(self, folder: Path, digest: str):
+        self._folder, self._digest = folder, digest
+        self._thread = ThreadPoolExecutor(1, "checkpoint")
+        self._pending: Future[None] | None = None
+
+    def __enter__(self) -> "Writer":
+        return self
+
+    def write(self, step: int, state: dict) -> None:
+        """:func:`save` a copy of ``state``, which may change from now on; waits until the one before is written.
+
+        Raises:
+            OSError: that one could not be written.
+        """
+        self._wait()
+        self._pending = self._thread.submit(save, self._folder, self._digest, step, _copy(state))
+
+    def _wait(self) -> None:
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.result()
+
+    def __exit__(self, kind: type | None, *_: object) -> None:
+        self._thread.shutdown()
+        try:
+            self._wait()
+        except OSError as error:
+            if kind is None:
+                raise
+            log.warning("the last checkpoint could not be written: %s", error)  # another error is on its way
+
+
+def _copy(state: Any) -> Any:
+    """Nested dicts and lists with copies of their tensors in main memory."""
+    if isinstance(state, torch.Tensor):
+        return state.detach().to("cpu", copy=True)
+    if isinstance(state, dict):
+        return {key: _copy(each) for key, each in state.items()}
+    return [_copy(each) for each in state] if isinstance(state, list) else state
 
 
 def load(folder: Path, digest: str) -> dict | None:

@@ -25,9 +25,6 @@ from triplet_distillation.files import write_json
 from triplet_distillation.networks.execution import LAUNCHED
 from triplet_distillation.settings import ExecutionSettings, TrainingJob
 
-PORT = 29_400
-"""Rendezvous port on the first node."""
-
 
 class DistributedContext(NamedTuple):
     """This process's ``rank`` among ``world_size`` processes."""
@@ -66,28 +63,44 @@ def launch(job: TrainingJob, folder: str | Path) -> None:
     """
     path = Path(folder) / "job.json"
     write_json(path, job.as_dict())
-    nodes = job.execution.nodes
-    launcher = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={job.execution.processes}"]
-    if nodes == 1:
-        command = [*launcher, "--standalone"]
-    else:
-        rendezvous = [f"--nnodes={nodes}", "--rdzv-backend=c10d", f"--rdzv-endpoint={socket.gethostname()}:{PORT}"]
-        command = ["srun", f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1", *launcher, *rendezvous]
     environment = os.environ | {"OMP_NUM_THREADS": str(job.execution.threads), LAUNCHED: "1"}
-    with _forward_sigterm(
-        subprocess.Popen([*command, "-m", "triplet_distillation.training.worker", str(path)], env=environment)
-    ) as running:
+    command = [*_launcher(job.execution), "-m", "triplet_distillation.training.worker", str(path)]
+    # In a session of its own, so that SIGTERM to this job's process group comes once: a second one, while the launcher
+    # still waits for its processes, would make it give up on them.
+    with _forward_sigterm(subprocess.Popen(command, env=environment, start_new_session=True)) as running:
         if running.wait():
             raise RuntimeError(f"one of the training processes exited with code {running.returncode}: see above")
 
 
+def _launcher(execution: ExecutionSettings) -> list[str]:
+    """PyTorch's launcher, on every node; each job has a rendezvous of its own, where no other job's processes come."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={execution.processes}"]
+    nodes = execution.nodes
+    if nodes == 1:
+        return [*launcher, "--standalone"]
+    host = socket.gethostname()
+    rendezvous = [f"--rdzv-endpoint={host}:{_free_port()}", f"--rdzv-id={host}.{os.getpid()}"]
+    srun = ["srun", f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1"]
+    return [*srun, *launcher, f"--nnodes={nodes}", "--rdzv-backend=c10d", *rendezvous]
+
+
+def _free_port() -> int:
+    """A port on which nothing listens on this machine."""
+    with socket.socket() as opened:
+        opened.bind(("", 0))
+        return opened.getsockname()[1]
+
+
 @contextlib.contextmanager
 def _forward_sigterm(running: subprocess.Popen) -> Generator[subprocess.Popen]:
+    """Pass SIGTERM on to a process, which does not outlive the block."""
     previous = signal.signal(signal.SIGTERM, lambda *_: running.terminate())
     try:
         yield running
     finally:
         signal.signal(signal.SIGTERM, previous)
+        running.terminate()  # nothing happens if it has ended
+        running.wait()
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,9 +26,12 @@ from triplet_distillation.settings import ExecutionSettings, TrainingSettings
 from triplet_distillation.training import checkpoint, distributed, guards, sampling
 from triplet_distillation.training.batches import Batch, BatchDataset
 from triplet_distillation.training.distributed import DistributedContext
+from triplet_distillation.training.optimizer import SparseSGD, clip_gradients
 from triplet_distillation.training.schedule import learning_rate
 
 log = logging.getLogger(__name__)
+READ_EVERY = {"cpu": 1, "cuda": guards.PATIENCE}
+"""Steps after which losses are read and checked. A GPU is waited for then, and works on meanwhile otherwise."""
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 """Precision in which the network computes; weights, loss and optimizer stay in fp32."""
 
@@ -94,7 +97,8 @@ def train(network: Network, criterion: Loss, batches: BatchDataset, context: Tra
         Preempted: SIGTERM was received; the current step was completed and saved.
     """
     settings, device, dist = context.settings, context.device, context.dist
-    guards.check_memory(network, criterion, batches[0], device, PRECISIONS[context.execution.precision])
+    precision = PRECISIONS[context.execution.precision]
+    guards.check_memory(network, criterion, batches[0], guards.Machine.of(context.execution, device), precision)
     state = build_state(network, criterion, context)
     history, before = load_checkpoint(state, context)
     started = time.perf_counter() - before
@@ -106,39 +110,78 @@ def train(network: Network, criterion: Loss, batches: BatchDataset, context: Tra
         num_workers=settings.loader_workers,
         pin_memory=device.type == "cuda",
     )
-    shown = (
-        progress(
-            loader,
-            "train",
-            "step",
-            total=iterations,
-            initial=start,
-            describe=lambda speed: (
-                f"loss {history[-1]['loss']:.4g}, {speed * settings.sampling.global_batch_size:.3g} images/s"
-            ),
-        )
-        if dist.rank == 0
-        else loader
-    )
-    with _tensorboard(context, start) as write_record, _catch_sigterm() as stop_requested:
-        for step, batch in zip(range(start, iterations), shown):
-            guards.check_teachers(batch.teachers, batches.faces.teachers, step)
-            history.append(train_step(state, context, batch, step))
-            guards.check_history(history, criterion.loss_may_rise)
-            write_record(history[-1])
+
+    def describe(speed: float) -> str:
+        loss = f"loss {history[-1]['loss']:.4g}, " if history else ""
+        return f"{loss}{speed * settings.sampling.global_batch_size:.3g} images/s"
+
+    unread: list[dict] = []
+    writer = checkpoint.Writer(context.folder, context.digest) if dist.rank == 0 else contextlib.nullcontext()
+    with (
+        _tensorboard(context, start) as write_record,
+        _catch_sigterm() as stop_requested,
+        writer,
+        _loaded(loader) as loaded,
+    ):
+        ready = batches_on_device(loaded, batches.faces.teachers, start, device)
+        if dist.rank == 0:
+            ready = progress(ready, "train", "step", total=iterations, initial=start, describe=describe)
+        for step, batch in zip(range(start, iterations), ready):
+            unread.append(train_step(state, context, batch, step))
+            done = step + 1
+            due = done % settings.checkpoint_every == 0 or done == iterations
+            if not (due or done in context.snapshots or done % READ_EVERY[device.type] == 0):
+                continue
+            for record in read_records(unread):
+                history.append(record)
+                guards.check_history(history, criterion.loss_may_rise)
+                write_record(record)
+            unread.clear()
             stop = distributed.all_reduce_any(stop_requested(), device, dist)
-            saving = stop or (step + 1) % settings.checkpoint_every == 0 or step + 1 == iterations
-            if saving or step + 1 in context.snapshots or (step + 1) % guards.PATIENCE == 0:
+            if due or stop or done in context.snapshots or done % guards.PATIENCE == 0:
                 guards.check_weights(network, criterion, history[-1])
-            if step + 1 in context.snapshots and dist.rank == 0:
-                context.snapshots[step + 1](network)
-            if saving:
-                save_checkpoint(state, history, time.perf_counter() - started, context)
+            if done in context.snapshots and dist.rank == 0:
+                context.snapshots[done](network)
+            if (due or stop) and isinstance(writer, checkpoint.Writer):
+                writer.write(done, checkpoint_state(state, history, time.perf_counter() - started))
             if stop:
-                done = f"{step + 1} of {iterations} steps"
-                raise Preempted(f"SIGTERM received: stopped after {done}; the next run resumes there")
+                raise Preempted(
+                    f"SIGTERM received: stopped after {done} of {iterations} steps; the next run resumes there"
+                )
     network.eval()
     return history, time.perf_counter() - started
+
+
+def batches_on_device(
+    loaded: Iterable[Batch], teachers: tuple[str, ...], start: int, device: torch.device
+) -> Iterator[Batch]:
+    """The batches that a loader gives, on ``device``; each is copied to a GPU while the step before it is computed.
+
+    Args:
+        teachers: paths of the embeddings in the batches, which are checked on the way.
+        start: step of the first batch.
+
+    Raises:
+        TrainingError: a teacher's embedding is not finite, or is zero.
+    """
+    copying = torch.cuda.Stream(device) if device.type == "cuda" else None
+    ahead: Batch | None = None
+    for step, batch in enumerate(loaded, start=start):
+        guards.check_teachers(batch.teachers, teachers, step)
+        if copying is None:
+            yield batch
+            continue
+        with torch.cuda.stream(copying):
+            copied = batch.to(device)
+        if ahead is not None:
+            yield ahead
+        # Waits on the GPU, not here. The allocator must know that these tensors are now used in this stream, too.
+        torch.cuda.current_stream(device).wait_stream(copying)
+        for tensor in (copied.images, copied.labels, *copied.teachers):
+            tensor.record_stream(torch.cuda.current_stream(device))
+        ahead = copied
+    if ahead is not None:
+        yield ahead
 
 
 def build_state(network: Network, criterion: Loss, context: TrainContext) -> TrainState:
@@ -155,7 +198,7 @@ def build_state(network: Network, criterion: Loss, context: TrainContext) -> Tra
         network,
         distributed.wrap_ddp(network, device, context.dist),
         criterion,
-        torch.optim.SGD(groups, lr=0.0, momentum=context.settings.momentum),
+        SparseSGD(groups, lr=0.0, momentum=context.settings.momentum),
         torch.amp.GradScaler(device.type, enabled=execution.precision == "fp16"),
     )
 
@@ -170,24 +213,25 @@ def _check_compiler(device: torch.device) -> None:
 
 
 def train_step(state: TrainState, context: TrainContext, batch: Batch, step: int) -> dict:
-    """One step: the embeddings of the global batch, the loss, the gradient, the update; returns what is logged."""
+    """One step: the embeddings of the global batch, the loss, the gradient, the update.
+
+    Args:
+        batch: on the device.
+
+    Returns:
+        What is logged, numbers or tensors on the device, which :func:`read_records` reads.
+    """
     settings, device, dist = context.settings, context.device, context.dist
     precision = PRECISIONS[context.execution.precision]
     lr = learning_rate(step, settings)
     for group in state.optimizer.param_groups:
         group["lr"] = lr
     torch.manual_seed(_step_seed(context.seed, "dropout", step, dist.rank))
-    images = normalize_pixels(batch.images.to(device, non_blocking=True))  # channels-last, as the batch is
     with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-        local_embeddings = state.model(images)
+        local_embeddings = state.model(normalize_pixels(batch.images))  # channels-last, as the batch is
     embeddings = distributed.all_gather(local_embeddings.float(), dist)
-    current = Step(
-        batch.labels.to(device),
-        torch.Generator().manual_seed(_step_seed(context.seed, "loss", step)),
-        tuple(teacher.to(device) for teacher in batch.teachers),
-        step,
-        settings.iterations,
-    )
+    random = torch.Generator().manual_seed(_step_seed(context.seed, "loss", step))
+    current = Step(batch.labels, random, batch.teachers, step, settings.iterations)
     before = guards.LossState.of(state.criterion)
     loss, logged = guards.check_returned(state.criterion, state.criterion(embeddings, current))
     guards.check_state(state.criterion, before)
@@ -195,30 +239,42 @@ def train_step(state: TrainState, context: TrainContext, batch: Batch, step: int
     state.scaler.scale(loss).backward()
     if settings.clip_norm:
         state.scaler.unscale_(state.optimizer)
-        nn.utils.clip_grad_norm_([*state.network.parameters(), *state.criterion.parameters()], settings.clip_norm)
+        clip_gradients([*state.network.parameters(), *state.criterion.parameters()], settings.clip_norm)
     state.scaler.step(state.optimizer)
     state.scaler.update()
     mean_cosine = functional.normalize(embeddings.detach()).mean(dim=0).square().sum()
-    record = {"loss": loss.detach(), "learning_rate": lr, "mean_cosine": mean_cosine, **logged}
-    return {"step": step, **{name: float(number) for name, number in record.items()}}
+    return {"step": step, "loss": loss.detach(), "learning_rate": lr, "mean_cosine": mean_cosine, **logged}
+
+
+def read_records(records: list[dict]) -> list[dict]:
+    """What steps have logged as numbers; a GPU is waited for once, whatever there is to read."""
+    on_gpu = [value for record in records for value in record.values() if _is_on_gpu(value)]
+    read = iter(torch.stack([value.detach().double().reshape(()) for value in on_gpu]).tolist() if on_gpu else ())
+
+    def number(value: float | torch.Tensor) -> float:
+        return next(read) if _is_on_gpu(value) else float(value)
+
+    return [{name: value if name == "step" else number(value) for name, value in record.items()} for record in records]
+
+
+def _is_on_gpu(value: object) -> bool:
+    return isinstance(value, torch.Tensor) and value.device.type != "cpu"
 
 
 def _step_seed(seed: int, stream: str, *counters: int) -> int:
     return int(sampling.generator(seed, stream, *counters).integers(2**63))
 
 
-def save_checkpoint(state: TrainState, history: list[dict], seconds: float, context: TrainContext) -> None:
-    """Write the state after the last step of ``history``, in the main process, with the seconds that it took."""
-    if context.dist.rank == 0:
-        content = {
-            "network": state.network.state_dict(),
-            "criterion": state.criterion.state_dict(),
-            "optimizer": state.optimizer.state_dict(),
-            "scaler": state.scaler.state_dict(),
-            "history": _columns(history),
-            "seconds": seconds,
-        }
-        checkpoint.save(context.folder, context.digest, len(history), content)
+def checkpoint_state(state: TrainState, history: list[dict], seconds: float) -> dict:
+    """What a checkpoint after the last step of ``history`` contains; ``seconds`` that it took."""
+    return {
+        "network": state.network.state_dict(),
+        "criterion": state.criterion.state_dict(),
+        "optimizer": state.optimizer.state_dict(),
+        "scaler": state.scaler.state_dict(),
+        "history": _columns(history),
+        "seconds": seconds,
+    }
 
 
 def _columns(history: list[dict]) -> dict[str, list]:
@@ -270,3 +326,21 @@ def _catch_sigterm() -> Generator[Callable[[], bool]]:
         yield received.is_set
     finally:
         signal.signal(signal.SIGTERM, previous)
+
+
+@contextlib.contextmanager
+def _loaded(loader: DataLoader) -> Generator[Iterator[Batch]]:
+    """What a loader gives. Its workers, and what starts them under forkserver, never see SIGTERM.
+
+    A scheduler sends it to a job's whole process group, and training still needs its workers to complete the step.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # which processes inherit
+    try:
+        loaded = iter(loader)
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    try:
+        yield loaded
+    finally:
+        if loader.num_workers:  # otherwise Python ends them when it exits itself, by SIGTERM, and waits for ever
+            loaded._shutdown_workers()  # ty: ignore[missing-attribute]  private, but the only way

@@ -21,7 +21,7 @@ from torch import nn
 from triplet_distillation.losses import Loss, Step
 from triplet_distillation.networks.finite import invalid_embeddings, invalid_tensors
 from triplet_distillation.networks.weights import normalize_pixels
-from triplet_distillation.settings import ALWAYS_LOGGED
+from triplet_distillation.settings import ALWAYS_LOGGED, ExecutionSettings
 from triplet_distillation.training.batches import Batch
 
 log = logging.getLogger(__name__)
@@ -108,9 +108,19 @@ def check_teachers(embeddings: Sequence[torch.Tensor], paths: Sequence[str], ste
         )
 
 
-def check_memory(
-    network: nn.Module, criterion: Loss, batch: Batch, device: torch.device, precision: torch.dtype
-) -> None:
+class Machine(NamedTuple):
+    """Where a training runs: ``device``, and the number of ``processes`` that share its memory."""
+
+    device: torch.device = CPU
+    processes: int = 1
+
+    @classmethod
+    def of(cls, execution: ExecutionSettings, device: torch.device) -> "Machine":
+        """Several processes of one machine share its main memory; of GPUs, each has its own."""
+        return cls(device, execution.processes if device.type == "cpu" else 1)
+
+
+def check_memory(network: nn.Module, criterion: Loss, batch: Batch, machine: Machine, precision: torch.dtype) -> None:
     """Estimate the memory that training will need, before its first step.
 
     ``network`` and ``criterion`` are still on the CPU, without layers for several processes;
@@ -119,13 +129,17 @@ def check_memory(
     Raises:
         TrainingError: it is more than is free; the message has both numbers.
     """
-    needed, free = estimated_memory(network, criterion, batch, device, precision), free_memory(device)
+    device, processes = machine
+    needed = processes * estimated_memory(network, criterion, batch, device, precision)
+    free = free_memory(device)
     log.info("memory: about %.2f GiB needed, %.2f GiB free", needed / 2**30, free / 2**30)
     if needed > free:
+        together = f" in {processes} processes together" if processes > 1 else ""
         raise TrainingError(
-            f"a batch of {len(batch.labels)} images needs about {needed / 2**30:.1f} GiB, but only {free / 2**30:.1f} "
-            f"GiB are free on {device}: lower sampling.batch_size (or p and k), train in more processes, or "
-            "sample arcface's classes (sample_rate)"
+            f"a batch of {len(batch.labels)} images needs about {needed / 2**30:.1f} GiB{together}, but only "
+            f"{free / 2**30:.1f} GiB are free on {device}: lower sampling.batch_size (or p and k), "
+            f"{'train in fewer processes' if processes > 1 else 'train in more processes'}, or sample arcface's "
+            "classes (sample_rate)"
         )
 
 

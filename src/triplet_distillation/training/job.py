@@ -17,7 +17,7 @@ from triplet_distillation.files import locked, read_json, write_json
 from triplet_distillation.logs import summary
 from triplet_distillation.networks import Network, weights
 from triplet_distillation.networks.execution import LAUNCHED, setup_device
-from triplet_distillation.provenance import array_digest, digest, file_digest
+from triplet_distillation.provenance import array_digest, digest, file_digest, recorded_digest
 from triplet_distillation.settings import TeacherFiles, TrainingJob
 from triplet_distillation.tabular import read_table, write_table
 from triplet_distillation.training import distributed, engine, guards, loss_files, sampling
@@ -121,7 +121,9 @@ def training_digest(job: TrainingJob) -> str:
         "training": dataclasses.asdict(job.training),
         "execution": dataclasses.asdict(job.execution),
     }
-    files = [job.training_set, job.initial, *job.required.paths()]
+    teachers = job.required.teachers
+    embeddings = {teacher.embeddings for teacher in teachers}
+    files = [job.training_set, job.initial, *(path for path in job.required.paths() if path not in embeddings)]
     return digest(
         {
             "settings": _without(settings, NON_DIGEST_KEYS),
@@ -129,9 +131,16 @@ def training_digest(job: TrainingJob) -> str:
             "snapshots": len(job.snapshots),
             "code": job.code,
             "files": [file_digest(path) for path in files if path],
+            "teachers": [_embeddings_digest(teacher) for teacher in teachers],
             "store": [FaceStore(job.store).metadata, Path(job.store).stat().st_size],
         }
     )
+
+
+def _embeddings_digest(teacher: TeacherFiles) -> str:
+    """SHA-256 of a teacher's embeddings, which may be tens of gigabytes: the job that wrote them has computed it."""
+    record = read_json(teacher.sidecar).get("file")
+    return recorded_digest(teacher.embeddings, record) if record else file_digest(teacher.embeddings)
 
 
 def _check_teacher(teacher: TeacherFiles, store: str) -> None:

@@ -13,6 +13,7 @@ from triplet_distillation.losses import Loss, LossContext
 from triplet_distillation.networks.finite import invalid_tensors
 from triplet_distillation.networks.weights import METADATA
 from triplet_distillation.provenance import library_versions
+from triplet_distillation.row_files import RowFile
 from triplet_distillation.settings import MethodFiles
 from triplet_distillation.tabular import read_table
 from triplet_distillation.training.calibration import calibrated_margins, check_cached_embeddings
@@ -20,7 +21,7 @@ from triplet_distillation.training.guards import TrainingError
 
 CLASS_CENTERS = "class_centers"
 """Tensor [identities, D] in the files of centers: a classifier's, or the means of embeddings."""
-CHUNK = 100_000
+CHUNK = 10_000
 """Faces whose embeddings are in memory at the same time."""
 
 
@@ -38,7 +39,7 @@ def loss_context(files: MethodFiles, num_identities: int, embedding_size: int, i
         num_identities,
         embedding_size,
         iterations,
-        tuple(np.load(teacher.embeddings, mmap_mode="r").shape[2] for teacher in files.teachers),
+        tuple(RowFile(teacher.embeddings).shape[2] for teacher in files.teachers),
         **calibrated_margins(files.margins),
         class_means=_centers(files.class_means, num_identities),
         class_centers=_centers(files.class_centers, num_identities),
@@ -84,11 +85,11 @@ def write_class_means(training_set: str, teacher_embeddings: str, output: str) -
     """
     faces = read_table(training_set)
     rows, labels = faces.row.to_numpy(), faces.label.to_numpy()
-    embeddings = np.load(teacher_embeddings, mmap_mode="r")
+    embeddings = RowFile(teacher_embeddings)
     sums = np.zeros((labels.max() + 1, embeddings.shape[2]))
     for start in range(0, len(rows), CHUNK):
         part = slice(start, start + CHUNK)
-        chunk = embeddings[rows[part]]
+        chunk = embeddings.read(rows[part])
         check_cached_embeddings(chunk, teacher_embeddings, rows[part])
         np.add.at(sums, labels[part], chunk.sum(axis=1, dtype=np.float64))
     means = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), np.finfo(np.float32).tiny)

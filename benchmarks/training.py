@@ -49,6 +49,7 @@ from triplet_distillation.settings import ExecutionSettings, TrainingSettings  #
 from triplet_distillation.training import engine, sampling  # noqa: E402
 from triplet_distillation.training.batches import BatchDataset, TrainingFaces  # noqa: E402
 from triplet_distillation.training.distributed import DistributedContext  # noqa: E402
+from triplet_distillation.training.optimizer import SparseSGD  # noqa: E402
 
 STUDENT = {"architecture": "mobilefacenet", "stem": 32, "stages": [40, 96, 96, 96, 96], "last_channels": 448}
 SMALL_TEACHER = {"architecture": "iresnet", "depth": 18, "width": 0.25, "dropout": 0.0}
@@ -158,7 +159,7 @@ class OurTraining:
                 batch = batch._replace(teachers=(functional.normalize(self.teacher(images)).clone(),))
         record = engine.train_step(self.state, self.context, batch, self.next_step)
         self.next_step += 1
-        return record["loss"]
+        return float(record["loss"])
 
 
 class ReferenceTraining(OurTraining):
@@ -323,7 +324,7 @@ def classify(sample_rate: float, rounds: int, classes: int, batch: int, connecti
     torch.manual_seed(0)
     context = LossContext(num_identities=classes, embedding_size=128)
     criterion = registry.load("losses", "arcface")(context, sample_rate=sample_rate)
-    optimizer = torch.optim.SGD(criterion.parameters(), lr=0.1, momentum=0.9)
+    optimizer = SparseSGD(criterion.parameters(), lr=0.1, momentum=0.9)
     embeddings = torch.randn(batch, 128, requires_grad=True)
     seconds = []
     for step in range(rounds):

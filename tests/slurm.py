@@ -1,8 +1,9 @@
-"""A real SLURM on this machine, for as long as a test needs it: its own munge, controller and two nodes, no accounting."""
+"""A real SLURM on this machine while a test needs it: its own munge, controller and two nodes, no accounting."""
 
 import contextlib
 import getpass
 import os
+import shlex
 import shutil
 import socket
 import subprocess
@@ -68,7 +69,7 @@ def running_slurm(folder: Path, cpus: int = 2) -> Iterator[dict[str, str]]:
     controller_port, *node_ports = _free_ports(1 + len(NODES))
     host = socket.gethostname()
     nodes = [
-        f"NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs={cpus} RealMemory=100000 State=UNKNOWN"
+        f"NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs={cpus} RealMemory=100000"
         for name, port in zip(NODES, node_ports)
     ]
     configuration = folder / "slurm.conf"
@@ -77,7 +78,7 @@ def running_slurm(folder: Path, cpus: int = 2) -> Iterator[dict[str, str]]:
             host=host, controller_port=controller_port, user=getpass.getuser(), folder=folder, nodes="\n".join(nodes)
         )
     )
-    variables = {"SLURM_CONF": str(configuration), "PATH": _path()}
+    variables = {"SLURM_CONF": str(configuration), "PATH": os.pathsep.join([str(_step_launcher(folder)), _path()])}
     daemons = []
     try:
         daemons.append(_start_munge(folder))
@@ -100,6 +101,16 @@ def running_slurm(folder: Path, cpus: int = 2) -> Iterator[dict[str, str]]:
             except subprocess.TimeoutExpired:
                 daemon.kill()
                 daemon.wait()
+
+
+def _step_launcher(folder: Path) -> Path:
+    """The folder of an srun that finds this SLURM: the executor's jobs remove its variables, also SLURM_CONF."""
+    launcher = folder / "bin/srun"
+    launcher.parent.mkdir()
+    real = shutil.which("srun", path=_path())
+    launcher.write_text(f'#!/bin/sh\nSLURM_CONF={shlex.quote(str(folder))}/slurm.conf exec {real} "$@"\n')
+    launcher.chmod(0o755)
+    return launcher.parent
 
 
 def _path() -> str:

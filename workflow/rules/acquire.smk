@@ -7,8 +7,8 @@ use rule template as acquire with:
     pathvars:
         name="acquire/{dataset}",
     resources:
-        mem_mb=1000,
-        runtime=60,
+        mem_mb=memory_of("acquire"),
+        runtime=minutes_of("acquire"),
     params:
         script="acquire.py",
         source=lambda wildcards: source_settings(wildcards.dataset),

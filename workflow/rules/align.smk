@@ -11,8 +11,8 @@ use rule template as align with:
     pathvars:
         name="align/{dataset}.{shard}",
     resources:
-        mem_mb=2000,
-        runtime=720,
+        mem_mb=memory_of("align"),
+        runtime=minutes_of("align"),
     params:
         script="align.py",
         shared_folder=lambda wildcards, output: shared_folder("align"),
@@ -32,8 +32,8 @@ use rule template as merge_shards with:
     pathvars:
         name="merge_shards/{dataset}",
     resources:
-        mem_mb=2000,
-        runtime=120,
+        mem_mb=memory_of("merge_shards"),
+        runtime=minutes_of("merge_shards"),
     params:
         script="merge_shards.py",
         shared_folder=lambda wildcards, output: shared_folder("merge_shards"),

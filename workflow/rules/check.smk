@@ -6,8 +6,8 @@ rule check:
     conda:
         "../../envs/study.yaml"
     resources:
-        mem_mb=5000,
-        runtime=240,
+        mem_mb=memory_of("check"),
+        runtime=minutes_of("check"),
     params:
         parts=lambda wildcards: parts_to_check(),
         folder=lambda wildcards: PATHVARS.apply("<results>"),

@@ -12,8 +12,8 @@ use rule template as embed with:
         teacher="|".join(["teacher", *OTHERS]),
     threads: study["execution"]["threads"]
     resources:
-        mem_mb=5000,
-        runtime=720,
+        mem_mb=memory_of("embed"),
+        runtime=minutes_of("embed"),
         gpu=GPUS,
     params:
         script="embed.py",

@@ -12,8 +12,8 @@ use rule template as embed_test_faces with:
         name="embed_test_faces/{model}.seed{seed}.{dataset}",
     threads: study["execution"]["threads"]
     resources:
-        mem_mb=5000,
-        runtime=720,
+        mem_mb=memory_of("embed_test_faces"),
+        runtime=minutes_of("embed_test_faces"),
         gpu=GPUS,
     params:
         script="embed_test_faces.py",
@@ -37,9 +37,8 @@ use rule template as evaluate with:
     wildcard_constraints:
         model="|".join(model for model in [*MODELS, *ABLATED] if model not in SCORED_ELSEWHERE),
     resources:
-        # Kept, selected and fused embeddings are in memory at the same time.
-        mem_mb=lambda wildcards, input: 2000 + 5 * int(input.size_mb),
-        runtime=240,
+        mem_mb=memory_of("evaluate"),
+        runtime=minutes_of("evaluate"),
     params:
         script="evaluate.py",
         benchmarks=list(BENCHMARKS),

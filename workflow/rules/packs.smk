@@ -10,8 +10,8 @@ use rule template as export_training_pack with:
     pathvars:
         name="export_training_pack/{dataset}",
     resources:
-        mem_mb=2000,
-        runtime=120,
+        mem_mb=memory_of("export_training_pack"),
+        runtime=minutes_of("export_training_pack"),
     params:
         script="export_training_pack.py",
         code=lambda wildcards: code("export_training_pack.py"),
@@ -42,8 +42,8 @@ rule create_mxnet_environment:
     conda:
         "../../envs/study.yaml"
     resources:
-        mem_mb=1000,
-        runtime=30,
+        mem_mb=memory_of("create_mxnet_environment"),
+        runtime=minutes_of("create_mxnet_environment"),
     params:
         requirements=(ROOT / "envs/mxnet.txt").read_text().splitlines()[1:],
         python=sys.executable,
@@ -64,8 +64,8 @@ rule read_with_mxnet:
     conda:
         "../../envs/mxnet.yaml"
     resources:
-        mem_mb=2000,
-        runtime=120,
+        mem_mb=memory_of("read_with_mxnet"),
+        runtime=minutes_of("read_with_mxnet"),
     params:
         python=lambda wildcards, input: "python" if USES_CONDA else f"{input.environment}/bin/python",
         reader=ROOT / "workflow/scripts/read_with_mxnet.py",

@@ -87,8 +87,8 @@ use rule template as make_environment_page with:
     pathvars:
         name="make_environment_page",
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=memory_of("make_environment_page"),
+        runtime=minutes_of("make_environment_page"),
         gpu=GPUS,
     params:
         script="make_environment_page.py",

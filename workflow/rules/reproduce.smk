@@ -33,8 +33,8 @@ use rule template as hash_study with:
     pathvars:
         name="hash_study",
     resources:
-        mem_mb=8000,
-        runtime=720,
+        mem_mb=memory_of("hash_study"),
+        runtime=minutes_of("hash_study"),
     params:
         script="hash_study.py",
         configuration=provenance.digest({**study, "published_hashes": "", "share": True}),

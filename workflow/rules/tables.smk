@@ -184,8 +184,8 @@ use rule template as make_quality_table with:
     pathvars:
         name="make_quality_table",
     resources:
-        mem_mb=2000,
-        runtime=120,
+        mem_mb=memory_of("make_quality_table"),
+        runtime=minutes_of("make_quality_table"),
     params:
         script="make_quality_table.py",
         datasets=list(study["datasets"]),

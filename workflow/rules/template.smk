@@ -10,8 +10,8 @@ rule template:
     conda:
         "../../envs/study.yaml"
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=memory_of("template"),
+        runtime=minutes_of("template"),
     params:
         script="",
     script:

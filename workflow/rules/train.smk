@@ -14,8 +14,8 @@ use rule template as train with:
         role="|".join(role for role in TRAINED if role != "teacher" or not SNAPSHOTS) or NEVER_MATCHES,
     threads: TRAINING_THREADS
     resources:
-        mem_mb=5000,
-        runtime=2880,
+        mem_mb=memory_of("train"),
+        runtime=minutes_of("train"),
         gpu=TRAINING_GPUS,
     params:
         script="train.py",

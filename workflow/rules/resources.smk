@@ -3,7 +3,7 @@ from typing import NamedTuple
 
 
 class Demand(NamedTuple):
-    """What a job of a rule needs: so much for any input, and so much more for each GB of its inputs."""
+    """What a job needs: so much for any input, and so much more for each GB of its inputs."""
 
     mb: int
     mb_per_gb: int
@@ -26,6 +26,7 @@ DEMANDS = {
     "profile": Demand(3000, 2000, 240, 0),
     "compare_structures": Demand(2000, 3000, 120, 30),
     "make_notebook_page": Demand(2000, 3000, 120, 30),
+    "make_environment_page": Demand(2000, 0, 30, 0),
     "make_quality_table": Demand(2000, 200, 120, 10),
     "hash_study": Demand(8000, 0, 720, 10),
     "check": Demand(5000, 0, 240, 0),
@@ -43,12 +44,11 @@ def gigabytes(input):
 
 
 def demand_function(name, amount, amount_per_gb):
-    """An input function for a resource: what the rule asks for, and more with every further try."""
+    """An input function for a resource: what the rule asks for, and more with further tries."""
+    fixed, more = getattr(DEMANDS[name], amount), getattr(DEMANDS[name], amount_per_gb)
 
     def demanded(wildcards, input, attempt):
-        demand = DEMANDS[name]
-        more = getattr(demand, amount_per_gb)
-        needed = getattr(demand, amount) + (more * gigabytes(input) if more else 0)
+        needed = fixed + (more * gigabytes(input) if more else 0)
         resumed = name in RESUMED and amount == "minutes"
         return round(needed * (1 if resumed else GROWTH ** min(attempt - 1, 2)))
 

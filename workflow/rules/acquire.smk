@@ -6,6 +6,8 @@ use rule template as acquire with:
         origin="<results>/faces/{dataset}/origin.json",
     pathvars:
         name="acquire/{dataset}",
+    conda:
+        "../../envs/faces.yaml"
     resources:
         mem_mb=memory_of("acquire"),
         runtime=minutes_of("acquire"),

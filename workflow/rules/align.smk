@@ -10,6 +10,8 @@ use rule template as align with:
         outcomes="<results>/faces/{dataset}/shards/{shard}.csv",
     pathvars:
         name="align/{dataset}.{shard}",
+    conda:
+        "../../envs/faces.yaml"
     resources:
         mem_mb=memory_of("align"),
         runtime=minutes_of("align"),
@@ -31,6 +33,8 @@ use rule template as merge_shards with:
         outcomes="<results>/faces/{dataset}/alignment.csv",
     pathvars:
         name="merge_shards/{dataset}",
+    conda:
+        "../../envs/faces.yaml"
     resources:
         mem_mb=memory_of("merge_shards"),
         runtime=minutes_of("merge_shards"),

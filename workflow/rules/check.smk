@@ -4,7 +4,7 @@ rule check:
     log:
         "<results>/logs/check.log",
     conda:
-        "../../envs/study.yaml"
+        "../../envs/networks.yaml"
     resources:
         mem_mb=memory_of("check"),
         runtime=minutes_of("check"),

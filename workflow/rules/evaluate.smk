@@ -10,6 +10,8 @@ use rule template as embed_test_faces with:
         "<results>/evaluation/{model}/seed{seed}/{dataset}.safetensors",
     pathvars:
         name="embed_test_faces/{model}.seed{seed}.{dataset}",
+    conda:
+        "../../envs/networks.yaml"
     threads: study["execution"]["threads"]
     resources:
         mem_mb=memory_of("embed_test_faces"),
@@ -36,6 +38,8 @@ use rule template as evaluate with:
         name="evaluate/{model}.seed{seed}",
     wildcard_constraints:
         model="|".join(model for model in [*MODELS, *ABLATED] if model not in SCORED_ELSEWHERE),
+    conda:
+        "../../envs/networks.yaml"
     resources:
         mem_mb=memory_of("evaluate"),
         runtime=minutes_of("evaluate"),
@@ -58,6 +62,8 @@ use rule template as import_scores with:
         name="import_scores/{model}.seed{seed}",
     wildcard_constraints:
         model="|".join(SCORED_ELSEWHERE) or NEVER_MATCHES,
+    conda:
+        "../../envs/networks.yaml"
     params:
         script="import_scores.py",
         benchmarks=list(BENCHMARKS),

@@ -14,6 +14,8 @@ use rule template as export with:
     pathvars:
         name="export",
     priority: 1  # takes longer than the figures that could be next
+    conda:
+        "../../envs/networks.yaml"
     resources:
         mem_mb=memory_of("export"),
         runtime=minutes_of("export"),

@@ -9,6 +9,8 @@ use rule template as export_training_pack with:
         properties="<results>/packs/{dataset}/property",
     pathvars:
         name="export_training_pack/{dataset}",
+    conda:
+        "../../envs/faces.yaml"
     resources:
         mem_mb=memory_of("export_training_pack"),
         runtime=minutes_of("export_training_pack"),
@@ -28,6 +30,8 @@ use rule template as export_verification_pack with:
         name="export_verification_pack/{benchmark}",
     wildcard_constraints:
         benchmark="|".join(PAIRS_OF_FACES) or NEVER_MATCHES,
+    conda:
+        "../../envs/faces.yaml"
     params:
         script="export_verification_pack.py",
         code=lambda wildcards: code("export_verification_pack.py"),
@@ -40,7 +44,7 @@ rule create_mxnet_environment:
     log:
         "<results>/logs/create_mxnet_environment.log",
     conda:
-        "../../envs/study.yaml"
+        "../../envs/faces.yaml"
     resources:
         mem_mb=memory_of("create_mxnet_environment"),
         runtime=minutes_of("create_mxnet_environment"),
@@ -83,6 +87,8 @@ use rule template as check_training_pack with:
         "<results>/packs/{dataset}.check.json",
     pathvars:
         name="check_training_pack/{dataset}",
+    conda:
+        "../../envs/faces.yaml"
     params:
         script="check_training_pack.py",
         code=lambda wildcards: code("check_training_pack.py"),

@@ -6,6 +6,8 @@ use rule template as profile with:
         "<results>/profile/{network}.json",
     pathvars:
         name="profile/{network}",
+    conda:
+        "../../envs/networks.yaml"
     threads: ALL_CORES
     resources:
         mem_mb=memory_of("profile"),

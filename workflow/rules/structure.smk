@@ -16,7 +16,7 @@ rule compare_structures:
     benchmark:
         "<results>/timings/compare_structures.tsv"
     conda:
-        "../../envs/study.yaml"
+        "../../envs/report.yaml"
     resources:
         mem_mb=memory_of("compare_structures"),
         runtime=minutes_of("compare_structures"),
@@ -32,7 +32,7 @@ use rule template as make_notebook_page with:
     input:
         structure_inputs(),
         study=rules.compare_structures.output.study,
-        notebook=str(ROOT / "workflow/notebooks/similarity_structure.ipynb"),
+        notebook=local(str(ROOT / "workflow/notebooks/similarity_structure.ipynb")),
     output:
         notebook="<results>/notebooks/similarity_structure.ipynb",
         html=report(

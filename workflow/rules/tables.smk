@@ -183,6 +183,8 @@ use rule template as make_quality_table with:
         tex="<results>/faces/quality.tex",
     pathvars:
         name="make_quality_table",
+    conda:
+        "../../envs/faces.yaml"
     resources:
         mem_mb=memory_of("make_quality_table"),
         runtime=minutes_of("make_quality_table"),

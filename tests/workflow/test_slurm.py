@@ -14,10 +14,10 @@ from test_workflow import SMALL, Study, environment_of_jobs
 
 pytestmark = pytest.mark.workflow
 METHODS = ("triplet_0.3", "triplet_distillation")
-STEPS = 200
+STEPS = 100
 LONG = {"iterations": STEPS, "checkpoint_every": 10, "loader_workers": 2, "sampling": {"p": 4, "k": 3}}
 """Steps enough to be interrupted, a few seconds."""
-OPTIONS = ("--slurm-init-seconds-before-status-checks", "2", "--slurm-status-command", "squeue", "--slurm-no-account")
+OPTIONS = ("--slurm-init-seconds-before-status-checks", "1", "--slurm-status-command", "squeue", "--slurm-no-account")
 """What a SLURM without accounting needs; and jobs of seconds are asked for sooner."""
 
 

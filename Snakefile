@@ -21,6 +21,7 @@ if workflow.is_main_process:
 report: "report/workflow.rst"
 
 
+include: "workflow/rules/resources.smk"
 include: "workflow/rules/template.smk"
 include: "workflow/rules/acquire.smk"
 include: "workflow/rules/align.smk"

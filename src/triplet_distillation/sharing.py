@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from triplet_distillation.files import locked, read_json, write_json
+from triplet_distillation.files import locked, read_json, symlink_or_copy, write_json
 from triplet_distillation.logs import summary
 from triplet_distillation.provenance import digest, file_digest, library_versions
 
@@ -50,8 +50,10 @@ def make_once(
             for name, path in outputs.items():
                 shutil.move(path, kept[name])
             write_json(entry / RECORD, _record(kept.values(), seconds, decided))
+        # Not hard links: they have the time of the shared file, which is older than the study's other files, so that
+        # Snakemake would run the job again. Relative ones, so that the folder of all studies can be moved.
         for name, path in outputs.items():
-            _link(Path(path), kept[name])
+            symlink_or_copy(kept[name], path)
 
 
 def _record(kept: Iterable[Path], seconds: float, decided: dict) -> dict:
@@ -81,18 +83,6 @@ def _is_unchanged(path: Path) -> bool:
     if then.get("size") != now["size"]:
         return False
     return then["time"] == now["time"] or then["sha256"] == file_digest(path)
-
-
-def _link(path: Path, target: Path) -> None:
-    """Replace ``path`` by a relative link, so that the folder of all studies can be moved.
-
-    A hard link would have the time of the shared file, which is older than the study's other files: Snakemake would
-    run the job again.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.symlink_to(os.path.relpath(target.resolve(), path.parent.resolve()))
-    temporary.replace(path)
 
 
 def remove_broken_links(folder: str | Path) -> None:

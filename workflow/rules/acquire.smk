@@ -6,9 +6,11 @@ use rule template as acquire with:
         origin="<results>/faces/{dataset}/origin.json",
     pathvars:
         name="acquire/{dataset}",
+    conda:
+        "../../envs/faces.yaml"
     resources:
-        mem_mb=1000,
-        runtime=60,
+        mem_mb=memory_of("acquire"),
+        runtime=minutes_of("acquire"),
     params:
         script="acquire.py",
         source=lambda wildcards: source_settings(wildcards.dataset),

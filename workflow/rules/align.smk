@@ -10,9 +10,11 @@ use rule template as align with:
         outcomes="<results>/faces/{dataset}/shards/{shard}.csv",
     pathvars:
         name="align/{dataset}.{shard}",
+    conda:
+        "../../envs/faces.yaml"
     resources:
-        mem_mb=2000,
-        runtime=720,
+        mem_mb=memory_of("align"),
+        runtime=minutes_of("align"),
     params:
         script="align.py",
         shared_folder=lambda wildcards, output: shared_folder("align"),
@@ -31,9 +33,11 @@ use rule template as merge_shards with:
         outcomes="<results>/faces/{dataset}/alignment.csv",
     pathvars:
         name="merge_shards/{dataset}",
+    conda:
+        "../../envs/faces.yaml"
     resources:
-        mem_mb=2000,
-        runtime=120,
+        mem_mb=memory_of("merge_shards"),
+        runtime=minutes_of("merge_shards"),
     params:
         script="merge_shards.py",
         shared_folder=lambda wildcards, output: shared_folder("merge_shards"),

@@ -8,6 +8,8 @@ use rule template as calibrate with:
         triplets="<results>/calibration/{further}{distance}.seed{seed}.csv",
     pathvars:
         name="calibrate/{further}{distance}.seed{seed}",
+    conda:
+        "../../envs/networks.yaml"
     params:
         script="calibrate.py",
         settings=study["calibration"],
@@ -24,6 +26,8 @@ use rule template as match_margin with:
         "<results>/calibration/matched/{method}.seed{seed}.json",
     pathvars:
         name="match_margin/{method}.seed{seed}",
+    conda:
+        "../../envs/networks.yaml"
     params:
         script="match_margin.py",
         settings=lambda wildcards: {

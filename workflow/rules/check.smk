@@ -4,10 +4,10 @@ rule check:
     log:
         "<results>/logs/check.log",
     conda:
-        "../../envs/study.yaml"
+        "../../envs/networks.yaml"
     resources:
-        mem_mb=5000,
-        runtime=240,
+        mem_mb=memory_of("check"),
+        runtime=minutes_of("check"),
     params:
         parts=lambda wildcards: parts_to_check(),
         folder=lambda wildcards: PATHVARS.apply("<results>"),

@@ -10,10 +10,12 @@ use rule template as embed with:
         name="embed/{snapshot}{teacher}.seed{seed}",
     wildcard_constraints:
         teacher="|".join(["teacher", *OTHERS]),
+    conda:
+        "../../envs/networks.yaml"
     threads: study["execution"]["threads"]
     resources:
-        mem_mb=5000,
-        runtime=720,
+        mem_mb=memory_of("embed"),
+        runtime=minutes_of("embed"),
         gpu=GPUS,
     params:
         script="embed.py",
@@ -31,6 +33,8 @@ use rule template as average_embeddings with:
         "<results>/class_means/{further}seed{seed}.safetensors",
     pathvars:
         name="average_embeddings/{further}seed{seed}",
+    conda:
+        "../../envs/networks.yaml"
     params:
         script="average_embeddings.py",
         code=lambda wildcards: code("average_embeddings.py"),

@@ -10,10 +10,12 @@ use rule template as embed_test_faces with:
         "<results>/evaluation/{model}/seed{seed}/{dataset}.safetensors",
     pathvars:
         name="embed_test_faces/{model}.seed{seed}.{dataset}",
+    conda:
+        "../../envs/networks.yaml"
     threads: study["execution"]["threads"]
     resources:
-        mem_mb=5000,
-        runtime=720,
+        mem_mb=memory_of("embed_test_faces"),
+        runtime=minutes_of("embed_test_faces"),
         gpu=GPUS,
     params:
         script="embed_test_faces.py",
@@ -36,10 +38,11 @@ use rule template as evaluate with:
         name="evaluate/{model}.seed{seed}",
     wildcard_constraints:
         model="|".join(model for model in [*MODELS, *ABLATED] if model not in SCORED_ELSEWHERE),
+    conda:
+        "../../envs/networks.yaml"
     resources:
-        # Kept, selected and fused embeddings are in memory at the same time.
-        mem_mb=lambda wildcards, input: 2000 + 5 * int(input.size_mb),
-        runtime=240,
+        mem_mb=memory_of("evaluate"),
+        runtime=minutes_of("evaluate"),
     params:
         script="evaluate.py",
         benchmarks=list(BENCHMARKS),
@@ -59,6 +62,8 @@ use rule template as import_scores with:
         name="import_scores/{model}.seed{seed}",
     wildcard_constraints:
         model="|".join(SCORED_ELSEWHERE) or NEVER_MATCHES,
+    conda:
+        "../../envs/networks.yaml"
     params:
         script="import_scores.py",
         benchmarks=list(BENCHMARKS),

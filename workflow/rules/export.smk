@@ -14,9 +14,11 @@ use rule template as export with:
     pathvars:
         name="export",
     priority: 1  # takes longer than the figures that could be next
+    conda:
+        "../../envs/networks.yaml"
     resources:
-        mem_mb=3000,
-        runtime=30,
+        mem_mb=memory_of("export"),
+        runtime=minutes_of("export"),
     params:
         script="export.py",
         name=f"{study['student']['network']}, {LABELS[f'students/{EXPORTED}'].removeprefix('+ ')}",

@@ -9,9 +9,11 @@ use rule template as export_training_pack with:
         properties="<results>/packs/{dataset}/property",
     pathvars:
         name="export_training_pack/{dataset}",
+    conda:
+        "../../envs/faces.yaml"
     resources:
-        mem_mb=2000,
-        runtime=120,
+        mem_mb=memory_of("export_training_pack"),
+        runtime=minutes_of("export_training_pack"),
     params:
         script="export_training_pack.py",
         code=lambda wildcards: code("export_training_pack.py"),
@@ -28,6 +30,8 @@ use rule template as export_verification_pack with:
         name="export_verification_pack/{benchmark}",
     wildcard_constraints:
         benchmark="|".join(PAIRS_OF_FACES) or NEVER_MATCHES,
+    conda:
+        "../../envs/faces.yaml"
     params:
         script="export_verification_pack.py",
         code=lambda wildcards: code("export_verification_pack.py"),
@@ -40,10 +44,10 @@ rule create_mxnet_environment:
     log:
         "<results>/logs/create_mxnet_environment.log",
     conda:
-        "../../envs/study.yaml"
+        "../../envs/faces.yaml"
     resources:
-        mem_mb=1000,
-        runtime=30,
+        mem_mb=memory_of("create_mxnet_environment"),
+        runtime=minutes_of("create_mxnet_environment"),
     params:
         requirements=(ROOT / "envs/mxnet.txt").read_text().splitlines()[1:],
         python=sys.executable,
@@ -64,8 +68,8 @@ rule read_with_mxnet:
     conda:
         "../../envs/mxnet.yaml"
     resources:
-        mem_mb=2000,
-        runtime=120,
+        mem_mb=memory_of("read_with_mxnet"),
+        runtime=minutes_of("read_with_mxnet"),
     params:
         python=lambda wildcards, input: "python" if USES_CONDA else f"{input.environment}/bin/python",
         reader=ROOT / "workflow/scripts/read_with_mxnet.py",
@@ -83,6 +87,8 @@ use rule template as check_training_pack with:
         "<results>/packs/{dataset}.check.json",
     pathvars:
         name="check_training_pack/{dataset}",
+    conda:
+        "../../envs/faces.yaml"
     params:
         script="check_training_pack.py",
         code=lambda wildcards: code("check_training_pack.py"),

@@ -6,10 +6,12 @@ use rule template as profile with:
         "<results>/profile/{network}.json",
     pathvars:
         name="profile/{network}",
+    conda:
+        "../../envs/networks.yaml"
     threads: ALL_CORES
     resources:
-        mem_mb=3000,
-        runtime=240,
+        mem_mb=memory_of("profile"),
+        runtime=minutes_of("profile"),
     params:
         script="profile.py",
         shared_folder=lambda wildcards, output: shared_folder("profile"),

@@ -87,8 +87,8 @@ use rule template as make_environment_page with:
     pathvars:
         name="make_environment_page",
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=memory_of("make_environment_page"),
+        runtime=minutes_of("make_environment_page"),
         gpu=GPUS,
     params:
         script="make_environment_page.py",
@@ -126,10 +126,10 @@ use rule template as make_report with:
         results=[*RESULTS_TO_SHOW, rules.make_timing_table.output.html, rules.make_environment_page.output.html],
         front_page=rules.make_front_page.output,
         config="<results>/config.yaml",
-        frame=caption("workflow"),
-        metadata=str(ROOT / "report/metadata.yaml"),
-        style=str(ROOT / "report/style.css"),
-        captions=sorted(str(path) for path in (ROOT / "report").glob("*.rst")),
+        frame=local(caption("workflow")),
+        metadata=local(str(ROOT / "report/metadata.yaml")),
+        style=local(str(ROOT / "report/style.css")),
+        captions=[local(path) for path in sorted(map(str, (ROOT / "report").glob("*.rst")))],
     output:
         "<results>/report.html",
     pathvars:

@@ -32,9 +32,11 @@ use rule template as hash_study with:
         "<results>/hashes.json",
     pathvars:
         name="hash_study",
+    conda:
+        "../../envs/networks.yaml"
     resources:
-        mem_mb=8000,
-        runtime=720,
+        mem_mb=memory_of("hash_study"),
+        runtime=minutes_of("hash_study"),
     params:
         script="hash_study.py",
         configuration=provenance.digest({**study, "published_hashes": "", "share": True}),
@@ -51,6 +53,8 @@ use rule template as compare_hashes with:
         "<results>/reproduction.json",
     pathvars:
         name="compare_hashes",
+    conda:
+        "../../envs/networks.yaml"
     params:
         script="compare_hashes.py",
         code=lambda wildcards: code("compare_hashes.py"),

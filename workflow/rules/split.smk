@@ -10,6 +10,8 @@ use rule template as make_pairs with:
         templates="<results>/split/round{round}/templates/{benchmark}.parquet",
     pathvars:
         name="make_pairs/{benchmark}.round{round}",
+    conda:
+        "../../envs/faces.yaml"
     params:
         script="make_pairs.py",
         protocol=lambda wildcards: protocol(wildcards.benchmark, wildcards.round),
@@ -29,6 +31,8 @@ use rule template as list_test_faces with:
         "<results>/split/round{round}/test_faces/{benchmark}.parquet",
     pathvars:
         name="list_test_faces/{benchmark}.round{round}",
+    conda:
+        "../../envs/faces.yaml"
     params:
         script="list_test_faces.py",
         protocol=lambda wildcards: protocol(wildcards.benchmark, wildcards.round),
@@ -46,6 +50,8 @@ use rule template as make_training_set with:
         "<results>/split/round{round}/training_set.parquet",
     pathvars:
         name="make_training_set/round{round}",
+    conda:
+        "../../envs/faces.yaml"
     params:
         script="make_training_set.py",
         minimum_images=study["training_data"]["minimum_images"],

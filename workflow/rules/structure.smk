@@ -16,11 +16,10 @@ rule compare_structures:
     benchmark:
         "<results>/timings/compare_structures.tsv"
     conda:
-        "../../envs/study.yaml"
+        "../../envs/report.yaml"
     resources:
-        # One file of embeddings is in memory at a time; of the stores, which are mapped, a column.
-        mem_mb=lambda wildcards, input: 2000 + 3 * max(map(int, input.size_files_mb)),
-        runtime=120,
+        mem_mb=memory_of("compare_structures"),
+        runtime=minutes_of("compare_structures"),
     params:
         study=STRUCTURE,
         code=lambda wildcards: notebook_code("similarity_structure.ipynb"),
@@ -33,7 +32,7 @@ use rule template as make_notebook_page with:
     input:
         structure_inputs(),
         study=rules.compare_structures.output.study,
-        notebook=str(ROOT / "workflow/notebooks/similarity_structure.ipynb"),
+        notebook=local(str(ROOT / "workflow/notebooks/similarity_structure.ipynb")),
     output:
         notebook="<results>/notebooks/similarity_structure.ipynb",
         html=report(
@@ -45,9 +44,8 @@ use rule template as make_notebook_page with:
     pathvars:
         name="make_notebook_page",
     resources:
-        # One file of embeddings is in memory at a time; of the stores, which are mapped, a column.
-        mem_mb=lambda wildcards, input: 2000 + 3 * max(map(int, input.size_files_mb)),
-        runtime=120,
+        mem_mb=memory_of("make_notebook_page"),
+        runtime=minutes_of("make_notebook_page"),
     params:
         script="make_notebook_page.py",
         code=lambda wildcards: code("make_notebook_page.py"),

@@ -183,9 +183,11 @@ use rule template as make_quality_table with:
         tex="<results>/faces/quality.tex",
     pathvars:
         name="make_quality_table",
+    conda:
+        "../../envs/faces.yaml"
     resources:
-        mem_mb=2000,
-        runtime=120,
+        mem_mb=memory_of("make_quality_table"),
+        runtime=minutes_of("make_quality_table"),
     params:
         script="make_quality_table.py",
         datasets=list(study["datasets"]),

@@ -2,16 +2,16 @@
 # `name` is the rule and its wildcards.
 rule template:
     log:
-        "<results>/logs/<name>.log",
+        local("<results>/logs/<name>.log"),
     benchmark:
-        "<results>/timings/<name>.tsv"
+        local("<results>/timings/<name>.tsv")
     pathvars:
         name="template",
     conda:
-        "../../envs/study.yaml"
+        "../../envs/report.yaml"
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=memory_of("template"),
+        runtime=minutes_of("template"),
     params:
         script="",
     script:

@@ -12,10 +12,12 @@ use rule template as train with:
         name="train/{role}.seed{seed}",
     wildcard_constraints:
         role="|".join(role for role in TRAINED if role != "teacher" or not SNAPSHOTS) or NEVER_MATCHES,
+    conda:
+        "../../envs/networks.yaml"
     threads: TRAINING_THREADS
     resources:
-        mem_mb=5000,
-        runtime=2880,
+        mem_mb=memory_of("train"),
+        runtime=minutes_of("train"),
         gpu=TRAINING_GPUS,
     params:
         script="train.py",
@@ -51,6 +53,8 @@ use rule template as import_weights with:
         name="import_weights/{role}.seed{seed}",
     wildcard_constraints:
         role="|".join(PRETRAINED) or NEVER_MATCHES,
+    conda:
+        "../../envs/networks.yaml"
     params:
         script="import_weights.py",
         settings=lambda wildcards: study["networks"][network_of(wildcards.role)],

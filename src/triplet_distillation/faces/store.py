@@ -20,8 +20,6 @@ of the faces with its checksum.
 
 import itertools
 import json
-import os
-import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -30,7 +28,7 @@ import cv2
 import numpy as np
 import pyarrow as pa
 
-from triplet_distillation.files import atomic_write
+from triplet_distillation.files import atomic_write, link_or_copy
 
 DETECTION_STATUS = {0: "one face", 1: "several faces", 2: "no face"}
 ONE_FACE, SEVERAL_FACES, NO_FACE = DETECTION_STATUS
@@ -173,12 +171,8 @@ def merge(paths: list[str], output: str | Path) -> int:
         raise ValueError(f"{', '.join(paths)} come from different data sets or detectors: delete them and run again")
     if len(stores) > 1 or not len(stores[0]):
         return write(output, itertools.chain.from_iterable(each.faces() for each in stores), metadata)
-    shard = Path(paths[0]).resolve()
     with atomic_write(output) as temporary:
-        try:
-            os.link(shard, temporary)
-        except OSError:  # on another disk, such as a shared result of a study that is on its own
-            shutil.copyfile(shard, temporary)
+        link_or_copy(paths[0], temporary)
     return len(stores[0])
 
 

@@ -49,6 +49,6 @@ class ArcFaceLoss(Loss):
         """The batch's classes and a random sample of the others, sorted; ``sample_rate`` of all classes, but at least
         as many as there are images, so that a GPU need not be asked how many classes these have."""
         order = torch.rand(len(self.class_centers), generator=generator).to(labels.device)
-        order[labels] = 2  # above every random number
+        order.index_fill_(0, labels, 2.0)  # above every random number
         count = min(max(len(labels), round(self.sample_rate * len(self.class_centers))), len(self.class_centers))
         return order.topk(count).indices.sort().values

@@ -27,7 +27,7 @@ def cosines(embeddings: torch.Tensor, centers: torch.Tensor) -> torch.Tensor:
 
 def add_angular_margin(cosine: torch.Tensor, labels: torch.Tensor, margin: float | torch.Tensor) -> torch.Tensor:
     """``cosine`` [B, N] with cos(θ_y + m) for the label (ArcFace, Deng et al. 2019); m is one number or [B]."""
-    margin = torch.as_tensor(margin, dtype=torch.float64, device=cosine.device).reshape(-1, 1)
+    margin = _as_column(margin, cosine, torch.float64)
     cos_m, sin_m = cosine_of(margin).to(cosine.dtype), margin.sin().to(cosine.dtype)
     target = cosine.gather(1, labels[:, None])
     sine = square_root((1 - target.square()).clamp_min(SINE_FLOOR))
@@ -37,8 +37,14 @@ def add_angular_margin(cosine: torch.Tensor, labels: torch.Tensor, margin: float
 def add_cosine_margin(cosine: torch.Tensor, labels: torch.Tensor, margin: float | torch.Tensor) -> torch.Tensor:
     """``cosine`` [B, N] with cos θ_y − m for the label (CosFace, Wang et al. 2018); m is one number or [B]."""
     target = cosine.gather(1, labels[:, None])
-    margin = torch.as_tensor(margin, dtype=cosine.dtype, device=cosine.device).reshape(-1, 1)
-    return cosine.scatter(1, labels[:, None], target - margin)
+    return cosine.scatter(1, labels[:, None], target - _as_column(margin, cosine, cosine.dtype))
+
+
+def _as_column(margin: float | torch.Tensor, cosine: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """One margin [1, 1], or one per image [B, 1], beside ``cosine``; a number is not copied to a GPU, which would wait."""
+    if isinstance(margin, torch.Tensor):
+        return margin.to(cosine.device, dtype).reshape(-1, 1)
+    return torch.full((1, 1), margin, dtype=dtype, device=cosine.device)
 
 
 ADD_MARGIN = {"arcface": add_angular_margin, "cosface": add_cosine_margin}

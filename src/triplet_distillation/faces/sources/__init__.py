@@ -1,7 +1,5 @@
 """Data sources, one file each: a class derived from :class:`Source`."""
 
-import os
-import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -167,12 +165,3 @@ def verified_digest(path: Path, expected: str) -> str:
             f"{path} has the SHA-256 {found}, not {expected}: it may be another version of the file; download it again"
         )
     return found
-
-
-def link_or_copy(source: Path, target: Path) -> None:
-    """Put a file at ``target``, without copying its bytes if the file system allows."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(source.resolve(), target)
-    except OSError:
-        shutil.copyfile(source, target)

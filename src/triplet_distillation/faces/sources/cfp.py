@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from triplet_distillation.faces.sources import Downloads, Source, SourceImage, link_or_copy, verified_digest
+from triplet_distillation.faces.sources import Downloads, Source, SourceImage, verified_digest
+from triplet_distillation.files import link_or_copy
 from triplet_distillation.tabular import read_users_lines
 
 

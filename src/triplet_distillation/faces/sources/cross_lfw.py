@@ -9,9 +9,9 @@ from triplet_distillation.faces.sources import (
     Source,
     SourceImage,
     consecutive_folds,
-    link_or_copy,
     verified_digest,
 )
+from triplet_distillation.files import link_or_copy
 from triplet_distillation.tabular import read_users_lines
 
 UNUSED = {

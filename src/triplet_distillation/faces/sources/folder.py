@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from triplet_distillation.faces.images import EXTENSIONS
-from triplet_distillation.faces.sources import Downloads, Source, SourceImage, link_or_copy
+from triplet_distillation.faces.sources import Downloads, Source, SourceImage
+from triplet_distillation.files import link_or_copy
 
 NO_CONTENT = {"__macosx", "@eadir", "#recycle", "thumbs.db", "desktop.ini"}
 """Files and folders that systems add beside images, in lower case; hidden ones are skipped like these."""

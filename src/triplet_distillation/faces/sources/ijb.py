@@ -12,7 +12,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from triplet_distillation.faces.detectors import Detection
-from triplet_distillation.faces.sources import Downloads, Source, SourceImage, link_or_copy, verified_digest
+from triplet_distillation.faces.sources import Downloads, Source, SourceImage, verified_digest
+from triplet_distillation.files import link_or_copy
 from triplet_distillation.logs import progress
 from triplet_distillation.tabular import read_users_lines
 

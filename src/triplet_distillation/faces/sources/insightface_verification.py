@@ -11,9 +11,9 @@ from triplet_distillation.faces.sources import (
     EncodedFace,
     Source,
     SourceImage,
-    link_or_copy,
     verified_digest,
 )
+from triplet_distillation.files import link_or_copy
 
 
 class InsightFaceVerificationSource(Source):

@@ -18,7 +18,6 @@ The schema's metadata records the template, the detector with its version, and t
 of the faces with its checksum.
 """
 
-import itertools
 import json
 import os
 import shutil
@@ -74,14 +73,24 @@ def write(path: str | Path, faces: Iterable[StoreRow], metadata: dict, *, may_be
     Raises:
         ValueError: there are no faces.
     """
+    batches = (
+        pa.record_batch([pa.array(column, type=field.type) for column, field in zip(zip(*rows), SCHEMA)], schema=SCHEMA)
+        for rows in _batches(faces)
+    )
+    return _write_batches(path, batches, metadata, may_be_empty=may_be_empty)
+
+
+def _write_batches(
+    path: str | Path, batches: Iterable[pa.RecordBatch], metadata: dict, *, may_be_empty: bool = False
+) -> int:
+    """As :func:`write`, of rows in batches of :data:`ROWS_PER_BATCH`; only the last one may have fewer."""
     schema = SCHEMA.with_metadata({"faces": json.dumps(metadata)})
     written = 0
     with atomic_write(path) as temporary:
         with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
-            for rows in _batches(faces):
-                columns = [pa.array(column, type=field.type) for column, field in zip(zip(*rows), SCHEMA)]
-                writer.write_batch(pa.record_batch(columns, schema=schema))
-                written += len(rows)
+            for batch in batches:
+                writer.write_batch(batch.replace_schema_metadata(schema.metadata))
+                written += len(batch)
         if not written and not may_be_empty:
             raise ValueError(f"no faces to write to {path}: the data set is empty, or none of its images could be read")
     return written
@@ -151,11 +160,60 @@ class FaceStore:
             raise ValueError(f"face {index} of {self.path} cannot be decoded")
         return np.asarray(pixels)
 
-    def faces(self) -> Iterator[StoreRow]:
-        """All rows in order, as :func:`write` takes them."""
-        columns = [self.column(field.name) for field in SCHEMA if field.name != "image"]
-        for index, row in enumerate(zip(*columns)):
-            yield StoreRow(bytes(self.encoded(index)), *row)
+    def codes(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """A column of text as numbers, which takes a few bytes per face however long the texts are.
+
+        Returns:
+            ``codes`` [N] int32, and ``names`` [distinct texts], object: the text of face i is ``names[codes[i]]``.
+            The names are in the order in which they first occur.
+        """
+        column = self._table.column(name).dictionary_encode().unify_dictionaries()
+        codes = np.empty(len(column), np.int32)
+        start = 0
+        for chunk in column.chunks:
+            codes[start : start + len(chunk)] = chunk.indices.to_numpy(zero_copy_only=False)
+            start += len(chunk)
+        names = column.chunk(0).dictionary.to_pylist() if column.num_chunks else []
+        return codes, np.array(names, object)
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """All rows in order, as they are in the file, without reading the others."""
+        for number in range(self._reader.num_record_batches):
+            yield self._reader.get_batch(number)
+
+
+def join(paths: Iterable[str | Path], output: str | Path, metadata: dict, *, may_be_empty: bool = False) -> int:
+    """Write the faces of several stores, in order, to one, with constant memory regardless of their number.
+
+    The bytes are those that :func:`write` gives for all faces at once.
+    """
+    return _write_batches(output, _full_batches(_batches_of(paths)), metadata, may_be_empty=may_be_empty)
+
+
+def _batches_of(paths: Iterable[str | Path]) -> Iterator[pa.RecordBatch]:
+    """The rows of several stores, one of which is open at a time."""
+    for path in paths:
+        yield from FaceStore(path).batches()
+
+
+def _full_batches(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The same rows in batches of :data:`ROWS_PER_BATCH`, on which :meth:`FaceStore.encoded` relies."""
+    pending: list[pa.RecordBatch] = []
+    for batch in batches:
+        while len(batch):
+            free = ROWS_PER_BATCH - sum(map(len, pending))
+            pending.append(batch.slice(0, free))
+            batch = batch.slice(free)
+            if sum(map(len, pending)) == ROWS_PER_BATCH:
+                yield _joined(pending)
+                pending = []
+    if pending:
+        yield _joined(pending)
+
+
+def _joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
+    table = pa.Table.from_batches([batch.replace_schema_metadata(None) for batch in batches], SCHEMA)
+    return table.combine_chunks().to_batches()[0]
 
 
 def merge(paths: list[str], output: str | Path) -> int:
@@ -172,7 +230,7 @@ def merge(paths: list[str], output: str | Path) -> int:
     if any(each.metadata | _all_versions(stores) != metadata for each in stores):
         raise ValueError(f"{', '.join(paths)} come from different data sets or detectors: delete them and run again")
     if len(stores) > 1 or not len(stores[0]):
-        return write(output, itertools.chain.from_iterable(each.faces() for each in stores), metadata)
+        return join(paths, output, metadata)
     shard = Path(paths[0]).resolve()
     with atomic_write(output) as temporary:
         try:

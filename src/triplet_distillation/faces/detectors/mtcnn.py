@@ -205,9 +205,7 @@ def _evaluate(
     portion = CROP_PIXELS // size**2
     outputs = []
     for first in range(0, max(1, int(starts[-1])), portion):
-        chosen = [
-            each[max(0, first - start) : max(0, first + portion - start)] for each, start in zip(boxes, starts)
-        ]
+        chosen = [each[max(0, first - start) : max(0, first + portion - start)] for each, start in zip(boxes, starts)]
         outputs.append(network(_crops(images, chosen, size)))
     return tuple(torch.cat(each) for each in zip(*outputs))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from triplet_distillation.faces import insightface
-from triplet_distillation.faces.split import HeldOutFaces, everyone_in
+from triplet_distillation.faces.split import HeldOutFaces, everyone_in, identities_in
 from triplet_distillation.faces.store import NO_FACE, FaceStore
 from triplet_distillation.files import write_json
 from triplet_distillation.logs import summary
@@ -80,7 +80,7 @@ def check_training_pack(store_path: str, held_out: list[HeldOutFaces], listing_p
 def _order(store: FaceStore, held_out: list[HeldOutFaces]) -> tuple[np.ndarray, np.ndarray]:
     """Rows of the detected faces, grouped by identity, and their labels, renumbered without gaps."""
     labels, left_out = store.column("label"), everyone_in(held_out)
-    usable = (store.column("detection_status") != NO_FACE) & ~np.isin(store.column("identity"), list(left_out))
+    usable = (store.column("detection_status") != NO_FACE) & ~identities_in(store).are(left_out)
     if not usable.any():
         raise ValueError(f"nobody in {store.path} is left for a training pack: all of them are tested")
     rows = np.flatnonzero(usable)

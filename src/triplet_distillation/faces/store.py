@@ -176,6 +176,10 @@ class FaceStore:
         names = column.chunk(0).dictionary.to_pylist() if column.num_chunks else []
         return codes, np.array(names, object)
 
+    def text(self, name: str) -> pa.ChunkedArray:
+        """A column of text as it is in the file, without a Python object for each cell."""
+        return self._table.column(name)
+
     def batches(self) -> Iterator[pa.RecordBatch]:
         """All rows in order, as they are in the file, without reading the others."""
         for number in range(self._reader.num_record_batches):

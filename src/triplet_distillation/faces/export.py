@@ -23,10 +23,11 @@ def export_training_pack(store_path: str, held_out: list[HeldOutFaces], folder: 
         held_out: whose faces are left out.
 
     Raises:
-        ValueError: nobody is left.
+        ValueError: nobody is left, or there are more faces than a pack can hold.
     """
     store = FaceStore(store_path)
     rows, labels = _order(store, held_out)
+    insightface.check_number_of_records(len(rows), int(labels.max()) + 1)
     faces = ((int(label), bytes(store.encoded(row))) for label, row in zip(labels, rows))
     insightface.write_training_pack(folder, faces)
     summary(f"{folder}: {len(rows)} faces of {labels.max() + 1} identities")

@@ -4,7 +4,9 @@ import ast
 import hashlib
 import importlib.metadata
 import json
+import os
 import platform
+import time
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -46,10 +48,30 @@ def digest(content: object) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
+LARGE = 1 << 26
+"""Bytes of a file whose digest is remembered, so that a process reads it once."""
+SETTLED = 2 * 10**9
+"""Nanoseconds for which a file has not been written: file systems tell times apart no better than that."""
+_known: dict[tuple[int, ...], str] = {}
+"""Digests of large files, by what changes with a file's content."""
+
+
 def file_digest(path: str | Path) -> str:
-    """SHA-256 (hex) of a file's bytes."""
+    """SHA-256 (hex) of a file's bytes.
+
+    A large file is read once by a process, also under several names, as long as it is not written.
+    """
     with Path(path).open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
+        before, now = os.fstat(opened.fileno()), time.time_ns()
+        is_large = before.st_size >= LARGE
+        key = (before.st_dev, before.st_ino, before.st_size, before.st_mtime_ns)
+        if is_large and key in _known:
+            return _known[key]
+        found = hashlib.file_digest(opened, "sha256").hexdigest()
+        is_same = os.fstat(opened.fileno()).st_mtime_ns == before.st_mtime_ns
+    if is_large and is_same and now - before.st_mtime_ns > SETTLED:
+        _known[key] = found
+    return found
 
 
 def file_record(path: str | Path) -> dict:

@@ -1,7 +1,13 @@
 """Alignment against known transforms, and the choice of one of several faces."""
 
+import errno
+import functools
+import tracemalloc
+from typing import ClassVar
+
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 
 from triplet_distillation.faces import align, store
@@ -121,3 +127,127 @@ def test_data_set_without_a_readable_image_says_why(tmp_path, monkeypatch):
     message = "none of the 2 images could be read: 1 × not an image in a known format; 1 × the file is empty"
     with pytest.raises(ValueError, match=message):
         align.merge_shards(shards, listed, str(tmp_path / "s.arrow"), str(tmp_path / "outcomes.csv"))
+
+
+class CountingDetector(Detector):
+    """Finds nothing, and fails at the batch that ``fails_at`` says."""
+
+    description = "counts"
+    batches: ClassVar[list[int]] = []
+    fails_at = -1
+
+    def detect(self, images):
+        if len(self.batches) == self.fails_at:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self.batches.append(len(images))
+        return [[] for _ in images]
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """The batches that are detected; a portion is two batches of two images."""
+    monkeypatch.setattr(align.registry, "load", lambda package, name: CountingDetector)
+    monkeypatch.setattr(align, "PORTION", 4)
+    monkeypatch.setattr(CountingDetector, "batches", [])
+    return CountingDetector.batches
+
+
+def write_shard_images(folder, number=11):
+    folder.mkdir()
+    for index in range(number):
+        cv2.imwrite(str(folder / f"{index}.png"), np.full((40, 30, 3), index, np.uint8))
+    (folder / "2.png").write_text("plain text")
+    return [SourceImage(f"{index}.png", f"p{index // 4}") for index in range(number)]
+
+
+LABELS = {"p0": 0, "p1": 1, "p2": 2}
+IN_TWOS = {"detector": "counting", "batch_size": 2, "shards": 1}
+
+
+def test_interrupted_alignment_resumes_with_the_same_bytes(tmp_path, counted, monkeypatch):
+    images = write_shard_images(tmp_path / "images")
+    (tmp_path / "out").mkdir()
+    build = functools.partial(align.build_store, images, LABELS, tmp_path / "images", IN_TWOS, {"checksum": "1"})
+    expected = build(tmp_path / "whole.arrow")
+    assert counted == [2, 1, 2, 2, 2, 1]
+    counted.clear()
+    monkeypatch.setattr(CountingDetector, "fails_at", 5)
+    with pytest.raises(OSError, match="No space left"):
+        build(tmp_path / "out/s.arrow")
+    assert not (tmp_path / "out/s.arrow").exists()
+    monkeypatch.setattr(CountingDetector, "fails_at", -1)
+    counted.clear()
+    found = build(tmp_path / "out/s.arrow")
+    assert counted == [2, 1]  # two portions of two batches were finished
+    assert (tmp_path / "out/s.arrow").read_bytes() == (tmp_path / "whole.arrow").read_bytes()
+    assert found.to_csv() == expected.to_csv()
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["s.arrow"]
+
+
+@pytest.mark.parametrize("change", ["settings", "images", "origin", "label"])
+def test_portions_made_in_another_way_are_not_used(tmp_path, counted, monkeypatch, change):
+    images = write_shard_images(tmp_path / "images")
+    monkeypatch.setattr(CountingDetector, "fails_at", 5)
+    with pytest.raises(OSError, match="No space left"):
+        align.build_store(images, LABELS, tmp_path / "images", IN_TWOS, {}, tmp_path / "s.arrow")
+    monkeypatch.setattr(CountingDetector, "fails_at", -1)
+    counted.clear()
+    settings = IN_TWOS | ({"batch_size": 4} if change == "settings" else {})
+    images = images[::-1] if change == "images" else images
+    labels = {"p0": 2, "p1": 1, "p2": 0} if change == "label" else LABELS
+    align.build_store(
+        images, labels, tmp_path / "images", settings, {"a": 1} if change == "origin" else {}, tmp_path / "s.arrow"
+    )
+    assert sum(counted) == 10
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "s.arrow"]
+
+
+def test_large_photographs_are_not_detected_together(tmp_path, counted, monkeypatch):
+    images = write_shard_images(tmp_path / "images")
+    settings = IN_TWOS | {"batch_size": 8}
+    align.build_store(images, LABELS, tmp_path / "images", settings, {}, tmp_path / "together.arrow")
+    assert counted == [7, 3]
+    counted.clear()
+    monkeypatch.setattr(align, "PIXELS_TOGETHER", 3 * 40 * 30)
+    table = align.build_store(images, LABELS, tmp_path / "images", settings, {}, tmp_path / "apart.arrow")
+    assert counted == [3, 3, 1, 3]
+    assert (tmp_path / "apart.arrow").read_bytes() == (tmp_path / "together.arrow").read_bytes()
+    assert table.path.tolist()[:3] == ["2.png", "0.png", "1.png"]
+    counted.clear()
+    monkeypatch.setattr(align, "PIXELS_TOGETHER", 1)
+    align.build_store(images, LABELS, tmp_path / "images", settings, {}, tmp_path / "apart.arrow")
+    assert counted == [1] * 10
+
+
+def test_manifest_is_read_in_parts(tmp_path, monkeypatch):
+    """A shard holds its own lines, some at a time; the shards together are the manifest, the labels those of all."""
+    monkeypatch.setattr(align, "LINES_TOGETHER", 7)
+    names = ["NA", "p,1", "007", 'q"', "None"]
+    table = pd.DataFrame({"path": [f"{i}.png" for i in range(30)], "identity": [names[i // 6] for i in range(30)]})
+    write_table(tmp_path / "m.csv", table.assign(bytes=5, sha256="0"))
+    labels, length = align._read_labels(str(tmp_path / "m.csv"))
+    assert (labels, length) == ({name: label for label, name in enumerate(names)}, 30)
+    for shards in (1, 2, 4, 31):
+        parts = [align._shard(length, shards, shard) for shard in range(shards)]
+        assert [list(part) for part in parts] == [part.tolist() for part in np.array_split(np.arange(30), shards)]
+        listed = [align.ListedImages(str(tmp_path / "m.csv"), part, {}) for part in parts]
+        assert [len(images) for images in listed] == [len(part) for part in parts]
+        every = [(image.path, image.identity) for images in listed for image in images]
+        assert every == list(table.itertuples(index=False, name=None))
+
+
+def test_memory_of_a_shard_is_not_that_of_the_manifest(tmp_path, monkeypatch):
+    monkeypatch.setattr(align, "LINES_TOGETHER", 500)
+    number = 50_000
+    paths = [f"{'a_long_folder/' * 4}{index:06d}.png" for index in range(number)]
+    identities = [f"p{index // 50}" for index in range(number)]
+    write_table(tmp_path / "m.csv", pd.DataFrame({"path": paths, "identity": identities, "sha256": "0" * 64}))
+    del paths, identities
+    images = align.ListedImages(str(tmp_path / "m.csv"), range(number // 2, number), {})
+    tracemalloc.start()
+    labels, length = align._read_labels(str(tmp_path / "m.csv"))
+    assert sum(1 for image in images if image.path) == number // 2
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (len(labels), length) == (1000, number)
+    assert peak < 40 * number

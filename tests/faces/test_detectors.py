@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import importlib.metadata
 import tarfile
+import tracemalloc
 
 import cv2
 import numpy as np
@@ -106,6 +107,44 @@ def test_result_does_not_depend_on_the_rest_of_the_batch(ours, orl):
     for image, found in zip(orl[:5], batched):
         single = ours.detect([image])[0]
         assert [d.score for d in found] == pytest.approx([d.score for d in single], abs=1e-5)
+
+
+def crowd(rows, columns, orl):
+    """Faces side by side, so that one image has thousands of candidates."""
+    return np.concatenate([np.concatenate(orl[row * columns : (row + 1) * columns], axis=1) for row in range(rows)])
+
+
+def test_a_crowd_is_judged_in_portions_with_the_same_bits(ours, orl, monkeypatch):
+    image, seen = crowd(3, 4, orl), []
+    expected = ours.detect([image, image])
+    crops = mtcnn._crops
+
+    def record(images, boxes, size):
+        seen.append(sum(map(len, boxes)) * size**2)
+        return crops(images, boxes, size)
+
+    monkeypatch.setattr(mtcnn, "_crops", record)
+    monkeypatch.setattr(mtcnn, "CROP_PIXELS", 16 * 48**2)
+    monkeypatch.setattr(mtcnn, "OVERLAPS", 50)
+    found = ours.detect([image, image])
+    assert max(seen) <= 16 * 48**2
+    assert len(seen) > 2
+    assert [len(each) for each in found] == [len(each) for each in expected]
+    assert len(found[0]) >= 8
+    for detection, reference in zip(found[0] + found[1], expected[0] + expected[1]):
+        assert detection.box.tobytes() == reference.box.tobytes()
+        assert detection.landmarks.tobytes() == reference.landmarks.tobytes()
+
+
+def test_overlaps_of_many_boxes_are_not_in_memory_together():
+    random = np.random.default_rng(2)
+    corners = random.uniform(0, 4000, (6000, 2))
+    boxes = np.hstack([corners, corners + random.uniform(12, 40, (6000, 2)), random.random((6000, 1))])
+    tracemalloc.start()
+    mtcnn.non_max_suppression(boxes, 0.5)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 * len(boxes) ** 2 / 1.2  # one table of all pairs has 8 bytes for each
 
 
 @pytest.mark.parametrize("shape", [(11, 11, 3), (12, 40, 3), (120, 120, 3)])

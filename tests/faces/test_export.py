@@ -74,6 +74,14 @@ def test_pack_leaves_out_who_is_tested(tmp_path):
     assert [pack.record(number).content for number in pack.images] == faces[3:6] + faces[9:]
 
 
+def test_pack_with_too_many_faces_is_refused_before_any_is_read(tmp_path, monkeypatch):
+    store.write(tmp_path / "s.arrow", make_faces(4, 3), {})
+    monkeypatch.setattr(insightface, "EXACT", 16)
+    monkeypatch.setattr(store.FaceStore, "encoded", lambda *_: pytest.fail("a face was read"))
+    with pytest.raises(ValueError, match="12 images and 4 identities would have more than 16 records"):
+        export.export_training_pack(tmp_path / "s.arrow", [], tmp_path / "pack")
+
+
 def test_pack_without_anybody_is_refused(tmp_path):
     store.write(tmp_path / "s.arrow", make_faces(2, 1), {})
     write_table(tmp_path / "faces.parquet", pd.DataFrame({"row": [0, 1]}))

@@ -4,6 +4,7 @@ import hashlib
 import os
 import pickle
 import struct
+import tracemalloc
 
 import numpy as np
 import pandas as pd
@@ -31,6 +32,57 @@ def test_training_pack_round_trip(pack):
     assert [(int(opened.record(n).labels[0]), opened.record(n).content) for n in opened.images] == FACES
     assert opened.identity_ranges() == [range(1, 3), range(3, 4), range(4, 6)]
     assert (pack / "property").read_text() == "3,112,112\n"
+
+
+def round_bounds(folder, start, stop):
+    """Have record 0 say other bounds, as if float32 had rounded them."""
+    content = bytearray((folder / "train.rec").read_bytes())
+    struct.pack_into("<ff", content, 8 + insightface.HEADER.size, start, stop)
+    (folder / "train.rec").write_bytes(content)
+
+
+@pytest.mark.parametrize("start", [20, 21, 22, 23])
+def test_rounded_bounds_are_found_in_the_records(tmp_path, monkeypatch, start):
+    """Of 21 images and 5 identities: the bounds are 22 and 27; as if numbers from 16 on were rounded to even ones."""
+    faces = [(min(number // 5, 4), b"face %d" % number) for number in range(21)]
+    insightface.write_training_pack(tmp_path, faces)
+    round_bounds(tmp_path, start, 26)
+    monkeypatch.setattr(insightface, "EXACT", 16)
+    opened = TrainingPack(tmp_path)
+    assert (opened.images, opened.identities) == (range(1, 22), range(22, 27))
+    assert [opened.face(number) for number in opened.images] == faces
+    with pytest.raises(PackError, match="more than 16 images: float32 rounds the ranges"):
+        opened.identity_ranges()
+
+
+def test_bounds_that_are_not_where_they_round_to_are_an_error(tmp_path, monkeypatch):
+    insightface.write_training_pack(tmp_path, [(number, b"face") for number in range(20)])
+    monkeypatch.setattr(insightface, "EXACT", 16)
+    round_bounds(tmp_path, 30, 41)
+    with pytest.raises(PackError, match="not images followed by identities"):
+        TrainingPack(tmp_path)
+    round_bounds(tmp_path, 21, 60)
+    with pytest.raises(PackError, match="lists 41 records, but record 0 implies 60"):
+        TrainingPack(tmp_path)
+
+
+def test_pack_with_more_records_than_float32_counts_is_not_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(insightface, "EXACT", len(FACES) + 1 + 3)
+    insightface.write_training_pack(tmp_path / "fits", FACES)
+    monkeypatch.setattr(insightface, "EXACT", len(FACES) + 3)
+    with pytest.raises(ValueError, match="5 images and 3 identities would have more than 8 records"):
+        insightface.write_training_pack(tmp_path / "large", FACES)
+    assert list((tmp_path / "large").iterdir()) == []
+
+
+def test_index_takes_few_bytes_per_record(tmp_path):
+    insightface.write_training_pack(tmp_path, ((number // 10, b"") for number in range(100_000)))
+    tracemalloc.start()
+    opened = TrainingPack(tmp_path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert opened.images == range(1, 100_001)
+    assert peak < 100 * 110_000
 
 
 def test_record_layout(pack):
@@ -82,7 +134,16 @@ def test_index_of_another_pack_is_rejected(pack):
 
 @pytest.mark.parametrize(
     ("index", "message"),
-    [("0\t0\n1\t60\n", "lists 2 records"), ("0\t0\n0\t4\n", "each once"), ("what\tis this\n", "not a table")],
+    [
+        ("0\t0\n1\t60\n", "lists 2 records"),
+        ("", "there must be one"),
+        ("0\t0\n1\n", "not a table"),
+        ("0\t0\n1\t60\t9\n", "not a table"),
+        ("0\t0\n1\t6.5\n", "not a table"),
+        ("-1\t0\n", "from 0"),
+        ("0\t0\n0\t4\n", "each once"),
+        ("what\tis this\n", "not a table"),
+    ],
 )
 def test_invalid_index_is_rejected(pack, index, message):
     (pack / "train.idx").write_text(index)

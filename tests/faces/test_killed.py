@@ -1,12 +1,20 @@
-"""Each job is killed at four random moments: the next run finishes with the files of an uninterrupted one."""
+"""Each job is interrupted at random moments, in three ways: the next run leaves the files of an uninterrupted one.
 
+TRIPLET_DISTILLATION_INTERRUPTIONS=10 interrupts each job ten times in each way instead of twice.
+"""
+
+import contextlib
 import hashlib
 import http.server
+import os
+import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -16,19 +24,54 @@ from triplet_distillation.faces import insightface
 from triplet_distillation.faces.download import fetch
 
 ROOT = Path(__file__).parents[2]
-KILLS = 4
+INTERRUPTIONS = int(os.environ.get("TRIPLET_DISTILLATION_INTERRUPTIONS", "2"))
 RANDOM = np.random.default_rng(11)
 PREAMBLE = f"import sys; sys.path.insert(0, {str(ROOT / 'src')!r}); from pathlib import Path; "
 
 
-def run_killed(program: str, uninterrupted_seconds: float, *arguments) -> None:
-    """Start a program and kill it after a random fraction of the time that it takes."""
+class Whole(NamedTuple):
+    """How long an uninterrupted run takes (s), and the size of the largest file that it writes (bytes)."""
+
+    seconds: float
+    size: int
+
+
+def run_signaled(program: str, whole: Whole, number: signal.Signals, *arguments) -> None:
+    """Start a program as the leader of a process group, which gets a signal after a random part of its time."""
     process = subprocess.Popen(
-        [sys.executable, "-c", PREAMBLE + program, *map(str, arguments)], stderr=subprocess.DEVNULL
+        [sys.executable, "-c", PREAMBLE + program, *map(str, arguments)],
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
-    time.sleep(float(RANDOM.uniform(0.05, 1.0)) * uninterrupted_seconds)
-    process.kill()
+    time.sleep(float(RANDOM.uniform(0.05, 1.0)) * whole.seconds)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
     process.wait()
+
+
+def run_killed(program: str, whole: Whole, *arguments) -> None:
+    run_signaled(program, whole, signal.SIGKILL, *arguments)
+
+
+def run_terminated(program: str, whole: Whole, *arguments) -> None:
+    run_signaled(program, whole, signal.SIGTERM, *arguments)
+
+
+def run_on_a_full_disk(program: str, whole: Whole, *arguments) -> None:
+    """No file can have more than a random part of the bytes of the largest one: writing fails as on a full disk."""
+    limit = int(RANDOM.uniform(0.02, 0.95) * whole.size)
+    limited = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit})); "
+    done = subprocess.run(
+        [sys.executable, "-c", PREAMBLE + limited + program, *map(str, arguments)],
+        check=False,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert "File too large" in done.stderr
+
+
+in_three_ways = pytest.mark.parametrize("interrupt", [run_killed, run_terminated, run_on_a_full_disk])
 
 
 def run_to_completion(program: str, *arguments) -> float:
@@ -60,27 +103,38 @@ class SlowServer(http.server.BaseHTTPRequestHandler):
         pass
 
 
-def test_killed_download(tmp_path):
+@pytest.fixture
+def address():
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), SlowServer)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    address = f"http://127.0.0.1:{server.server_port}/f"
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/f"
+    server.shutdown()
+    server.server_close()
+
+
+@in_three_ways
+def test_interrupted_download(tmp_path, address, interrupt):
     digest = hashlib.sha256(SlowServer.content).hexdigest()
     program = (
         "from triplet_distillation.faces import download; download.CHUNK = 10_000; "
-        "download.fetch([sys.argv[1]], sys.argv[2], sys.argv[3])"
+        "download.fetch([sys.argv[1]], sys.argv[2], sys.argv[3], tries=1)"
     )
-    seconds = run_to_completion(program, address, tmp_path / "whole.bin", digest)
+    (tmp_path / "whole").mkdir()
+    whole = Whole(run_to_completion(program, address, tmp_path / "whole/f.bin", digest), len(SlowServer.content))
     unfinished = 0
-    for number in range(KILLS):
-        target = tmp_path / f"{number}.bin"
-        run_killed(program, seconds, address, target, digest)
+    for number in range(INTERRUPTIONS):
+        target = tmp_path / f"{number}/f.bin"
+        target.parent.mkdir()
+        interrupt(program, whole, address, target, digest)
         assert not target.exists() or target.read_bytes() == SlowServer.content
         unfinished += not target.exists()
         assert fetch([address], target, digest).read_bytes() == SlowServer.content
-    assert unfinished >= KILLS // 2
-    server.shutdown()
-    server.server_close()
+        assert names_below(target.parent) == names_below(tmp_path / "whole")
+    assert unfinished >= INTERRUPTIONS // 2
+
+
+def names_below(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
 
 
 @pytest.fixture
@@ -90,7 +144,8 @@ def pack(tmp_path):
     return tmp_path / "pack"
 
 
-def test_killed_reading_of_a_pack(pack, tmp_path):
+@in_three_ways
+def test_interrupted_reading_of_a_pack(pack, tmp_path, interrupt):
     program = (
         "from triplet_distillation.faces import acquire, align; "
         "settings = {'source': 'insightface_training', 'path': sys.argv[1]}; out = Path(sys.argv[2]); "
@@ -100,31 +155,36 @@ def test_killed_reading_of_a_pack(pack, tmp_path):
         "align.write_shard(align.AcquiredFiles(images, manifest, origin), settings, {}, 0, "
         "str(out / 's.arrow'), str(out / 's.csv'))"
     )
-    check_killed_and_rerun(program, tmp_path, pack)
+    check_interrupted_and_rerun(program, tmp_path, pack, interrupt)
 
 
-def test_killed_alignment(tmp_path):
+@in_three_ways
+def test_interrupted_alignment(tmp_path, interrupt):
     program = (
-        "from triplet_distillation.faces import acquire, align; settings = {'source': 'orl'}; out = Path(sys.argv[2]); "
+        "from triplet_distillation.faces import acquire, align; align.PORTION = 8; settings = {'source': 'orl'}; "
+        "out = Path(sys.argv[2]); "
         "out.mkdir(exist_ok=True); nowhere = {'folder': 'downloads', 'mirror': ''}; "
         "images, manifest, origin = (str(out / name) for name in ('images', 'm.csv', 'o.json')); "
         "acquire.write_images(settings, images, nowhere, manifest, origin); "
         "align.write_shard(align.AcquiredFiles(images, manifest, origin), settings, "
-        "{'detector': 'mtcnn', 'batch_size': 8, 'shards': 8}, 0, str(out / 's.arrow'), str(out / 's.csv'))"
+        "{'detector': 'mtcnn', 'batch_size': 4, 'shards': 8}, 0, str(out / 's.arrow'), str(out / 's.csv'))"
     )
-    check_killed_and_rerun(program, tmp_path, "")
+    check_interrupted_and_rerun(program, tmp_path, "", interrupt)
 
 
-def check_killed_and_rerun(program: str, folder: Path, source) -> None:
+def check_interrupted_and_rerun(program: str, folder: Path, source, interrupt: Callable[..., None]) -> None:
+    """Nothing that differs from an uninterrupted run, and no other file, may remain."""
     seconds = run_to_completion(program, source, folder / "undisturbed")
+    whole = Whole(seconds, (folder / "undisturbed/s.arrow").stat().st_size)
     expected = (folder / "undisturbed/s.arrow").read_bytes()
     unfinished = 0
-    for number in range(KILLS):
+    for number in range(INTERRUPTIONS):
         out = folder / str(number)
-        run_killed(program, seconds, source, out)
+        interrupt(program, whole, source, out)
         assert not (out / "s.arrow").exists() or (out / "s.arrow").read_bytes() == expected
         unfinished += not (out / "s.arrow").exists()
         run_to_completion(program, source, out)
         assert (out / "s.arrow").read_bytes() == expected
         assert (out / "s.csv").read_bytes() == (folder / "undisturbed/s.csv").read_bytes()
-    assert unfinished >= KILLS // 2
+        assert names_below(out) == names_below(folder / "undisturbed")
+    assert unfinished >= INTERRUPTIONS // 2

@@ -1,5 +1,8 @@
 """Duplicates, near-duplicates, and identities with one image or on both sides are found, and nothing else."""
 
+import hashlib
+import tracemalloc
+
 import cv2
 import numpy as np
 import pytest
@@ -59,6 +62,35 @@ def test_near_duplicates_against_all_pairs():
     ]
     assert quality.near_duplicates(first, second).tolist() == expected
     assert len(expected) >= 8
+
+
+def test_memory_does_not_depend_on_how_many_share_a_word(monkeypatch):
+    """Of 2,000 × 2,000 pairs, all have a word in common."""
+    monkeypatch.setattr(quality, "CANDIDATES", 1000)
+    first = np.random.default_rng(1).integers(0, 2**32, (2000, 8), dtype=np.uint32)
+    first[:, 3] = 0
+    tracemalloc.start()
+    found = quality.near_duplicates(first, first)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found.tolist() == [[place, place] for place in range(2000)]
+    assert peak < 2**20
+
+
+def test_digests_of_bytes_are_in_one_array(tmp_path):
+    """Digests are 32 bytes per face; as objects they take 65, before any of them is in a table."""
+    face = make_faces(1, 1)[0]
+    faces = [face._replace(image=bytes([number % 251, number // 251])) for number in range(20_000)]
+    store.write(tmp_path / "s.arrow", [*faces, *faces[5:7], faces[5]], {})
+    opened = store.FaceStore(tmp_path / "s.arrow")
+    tracemalloc.start()
+    groups = quality.same_bytes(opened)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert sorted(group.tolist() for group in groups) == [[5, 20_000, 20_002], [6, 20_001]]
+    digests = [hashlib.sha256(faces[group[0]].image).digest() for group in groups]
+    assert digests == sorted(digests)
+    assert peak < 150 * len(opened)
 
 
 def test_identities_with_one_image_and_the_lowest_confidence(stores):

@@ -6,6 +6,7 @@ import tarfile
 import cv2
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from conftest import encode_png, make_faces
 from PIL import Image
@@ -48,7 +49,7 @@ def test_lfw_images_and_pairs(lfw, tmp_path):
     table = open_source(lfw).pairs(tmp_path / "out", "")
     assert table.same.tolist() == [True, False, True, False]
     assert table.fold.tolist() == [1, 1, 2, 2]
-    rows = pairs.as_rows(table[table.fold == 2], manifest.path.to_numpy())
+    rows = pairs.as_rows(table[table.fold == 2], pa.chunked_array([manifest.path.tolist()]))
     assert rows[["a", "b"]].to_numpy().tolist() == [[2, 4], [3, 1]]
 
 
@@ -74,7 +75,7 @@ def test_invalid_line_in_lfw_pairs_is_reported(lfw, tmp_path):
 def test_pairs_with_a_missing_image_are_rejected():
     named = pd.DataFrame({"a": ["x"], "b": ["gone"], "same": [True], "fold": [1]})
     with pytest.raises(ValueError, match="'gone'"):
-        pairs.as_rows(named, np.array(["x", "y"]))
+        pairs.as_rows(named, pa.chunked_array([["x", "y"]]))
 
 
 def test_own_pairs_are_read_as_text(tmp_path):
@@ -298,7 +299,7 @@ def test_verification_packs_have_pairs(tmp_path):
     _, origin = acquire(settings, tmp_path / "out", DOWNLOADS)
     source = open_source(settings)
     copy_aligned_faces(source.faces(tmp_path / "out"), origin, tmp_path / "s.arrow")
-    names = FaceStore(tmp_path / "s.arrow").column("source").astype(str)
+    names = FaceStore(tmp_path / "s.arrow").text("source")
     table = pairs.as_rows(source.pairs(tmp_path / "out", ""), names)
     assert table[["a", "b", "same", "fold"]].to_numpy().tolist() == [[0, 1, True, 1], [2, 3, False, 2]]
 

@@ -3,6 +3,7 @@
 import errno
 import os
 import pickle
+import tracemalloc
 
 import cv2
 import numpy as np
@@ -91,6 +92,47 @@ def test_shards_are_merged_in_order(tmp_path, monkeypatch):
     assert store.merge(paths[:1], tmp_path / "one.arrow") == 7
     with pytest.raises(ValueError, match="no faces to write"):
         store.merge([paths[1]], tmp_path / "none.arrow")
+
+
+def test_merging_holds_no_column_of_all_faces(tmp_path, monkeypatch):
+    """Neither as Python's objects nor in Arrow's memory: the merged store has 250 batches, of which some are held."""
+    monkeypatch.setattr(store, "ROWS_PER_BATCH", 64)
+    face = make_faces(1, 1)[0]._replace(image=b"face")
+    for name in "01":
+        rows = (face._replace(identity=f"p{row // 10}", source=f"{'folder/' * 9}{row}.png") for row in range(8_010))
+        store.write(tmp_path / name, rows, {})
+    before = pa.total_allocated_bytes()
+    batches, allocated = store._full_batches, []
+
+    def measured(*arguments):
+        for batch in batches(*arguments):
+            allocated.append(pa.total_allocated_bytes() - before)
+            yield batch
+
+    monkeypatch.setattr(store, "_full_batches", measured)
+    tracemalloc.start()
+    assert store.merge([str(tmp_path / "0"), str(tmp_path / "1")], tmp_path / "all.arrow") == 16_020
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 50 * 16_020
+    assert max(allocated) < 4 * 64 * 300
+    merged = store.FaceStore(tmp_path / "all.arrow")
+    assert [merged.value("source", row) for row in (8_009, 8_010)] == [
+        f"{'folder/' * 9}{row}.png" for row in (8_009, 0)
+    ]
+
+
+def test_text_as_codes(tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "ROWS_PER_BATCH", 4)
+    faces = make_faces(5, 3)
+    store.write(tmp_path / "s.arrow", [*faces[6:], *faces[:6], faces[9]], {})
+    opened = store.FaceStore(tmp_path / "s.arrow")
+    codes, names = opened.codes("identity")
+    assert names[codes].tolist() == opened.column("identity").tolist()
+    assert (codes.dtype, names.tolist()) == (np.int32, ["p2", "p3", "p4", "p0", "p1"])
+    store.write(tmp_path / "empty.arrow", [], {}, may_be_empty=True)
+    codes, names = store.FaceStore(tmp_path / "empty.arrow").codes("identity")
+    assert (codes.tolist(), names.tolist()) == ([], [])
 
 
 def test_the_only_shard_may_be_on_another_disk(tmp_path, monkeypatch):

@@ -51,7 +51,7 @@ def run(
     faces = FaceStore(store)
     training_set = folder.parent / "training_set.parquet"
     if not training_set.exists():
-        identities = faces.column("identity").astype(str)
+        identities = pairs.Identities(*faces.codes("identity"))
         write_table(training_set, pairs.training_set(identities, np.ones(len(faces), bool), set(), 1))
     job = {
         "name": name,

@@ -1,6 +1,13 @@
 """From images to aligned faces: detect, map five landmarks onto ArcFace's template, warp."""
 
-from collections.abc import Iterable, Iterator
+import hashlib
+import inspect
+import itertools
+import json
+import logging
+import shutil
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,10 +21,12 @@ from triplet_distillation.faces.acquire import open_source
 from triplet_distillation.faces.detectors import Detection, Detector
 from triplet_distillation.faces.images import read_image
 from triplet_distillation.faces.sources import EncodedFace, SourceImage
-from triplet_distillation.files import read_json
+from triplet_distillation.files import atomic_write, locked, read_json, write_json
 from triplet_distillation.logs import progress, summary
-from triplet_distillation.provenance import library_versions
-from triplet_distillation.tabular import read_table, write_table
+from triplet_distillation.provenance import code_version, digest, library_versions
+from triplet_distillation.tabular import write_table
+
+log = logging.getLogger(__name__)
 
 SIZE = 112
 TEMPLATE = np.array(
@@ -27,6 +36,13 @@ TEMPLATE = np.array(
 OUTCOME_COLUMNS = ["path", "identity", "outcome", "reason"]
 SHOWN = 5
 """Number of reasons that an error lists."""
+TEXT = pd.StringDtype("pyarrow")
+PIXELS_TOGETHER = 16_000_000
+"""Images that have more pixels together are not detected together, however large a batch may be."""
+PORTION = 512
+"""Number of images, rounded to whole batches, after which a killed alignment resumes."""
+LINES_TOGETHER = 100_000
+"""Number of lines of a table that are in memory together."""
 
 
 def similarity_transform(points: np.ndarray, targets: np.ndarray) -> np.ndarray:
@@ -95,8 +111,8 @@ def align_face(image: np.ndarray, detections: list[Detection]) -> AlignmentResul
 
 
 def build_store(
-    images: list[SourceImage],
-    labels: dict[str, int],
+    images: Collection[SourceImage],
+    labels: Mapping[str, int],
     root: str | Path,
     settings: dict[str, Any],
     origin: dict,
@@ -104,8 +120,11 @@ def build_store(
 ) -> pd.DataFrame:
     """Align images and write the face store ``output``, which may be a shard of a larger one.
 
+    Until the store is complete, finished portions of it are in a folder beside it, from which a killed alignment
+    resumes: the next one with the same images, settings and versions gives the bytes of an uninterrupted one.
+
     Args:
-        images: in the order of the store; their paths are relative to ``root``.
+        images: in the order of the store; their paths are relative to ``root``. They are read several times.
         labels: identity to its label, over all shards.
         settings: ``detector`` (a file of ``faces/detectors``), its own settings, and ``batch_size``; images that come
             with detections need no detector.
@@ -115,18 +134,89 @@ def build_store(
         One row per image for the quality table: ``path, identity, outcome, reason``; the
         outcome is a value of :data:`.store.DETECTION_STATUS` or ``unreadable`` (not stored).
     """
-    settings = dict(settings)
+    settings = {key: value for key, value in settings.items() if key != "shards"}
+    decided: dict[str, Any] = {"settings": dict(settings), "origin": origin, "libraries": library_versions()}
     batch_size = settings.pop("batch_size")
-    settings.pop("shards")
     detected = any(image.detection for image in images)
     detector = None if detected else registry.load("faces.detectors", settings.pop("detector"))(**settings)
-    outcomes: list[tuple[str, str, str, str]] = []
+    description = detector.description if detector else "landmarks published with the data set"
+    metadata = {**origin, "template": "ArcFace 112×112", "detector": description, "libraries": library_versions()}
+    files = [__file__, *([inspect.getfile(type(detector))] if detector else [])]
+    decided |= {"images": _digest_of_images(images, labels), "code": [code_version(file) for file in files]}
+    unfinished = Path(output).with_name(f".{Path(output).name}.unfinished")
+    with locked(unfinished / "lock"):
+        _start_or_resume(unfinished, digest(decided))
+        batches = progress(_batches(images, batch_size), "align", "batch", -(-len(images) // batch_size))
+        aligner = Aligner(Path(root), detector, labels)
+        portions = aligner.write_portions(batches, max(1, PORTION // batch_size), unfinished)
+        outcomes = pd.concat([_as_text([]), *(_as_text(_read_outcomes(each)) for each in portions)], ignore_index=True)
+        store.join(portions, unfinished / "all.arrow", metadata, may_be_empty=True)
+        (unfinished / "all.arrow").replace(output)
+        shutil.rmtree(unfinished)
+    return outcomes
 
-    def faces() -> Iterator[store.StoreRow]:
-        for image, result in align_images(images, Path(root), detector, batch_size, outcomes):
+
+def _digest_of_images(images: Iterable[SourceImage], labels: Mapping[str, int]) -> str:
+    """Digest of which images are aligned; the origin's checksum says what is in them."""
+    found = hashlib.sha256()
+    for path, identity, detection in images:
+        landmarks = detection.landmarks.tolist() if detection else None
+        found.update(json.dumps([path, identity, labels[identity], landmarks]).encode())
+    return found.hexdigest()
+
+
+def _start_or_resume(folder: Path, decided_by: str) -> None:
+    """Empty a folder of portions that was made in another way."""
+    record = folder / "decided_by.json"
+    if record.is_file() and read_json(record) == decided_by:
+        log.info("resumes from %s", folder)
+        return
+    for path in folder.iterdir():
+        if path.name != "lock":
+            log.warning("%s belongs to other images, settings or versions: it is removed", path)
+            path.unlink()
+    write_json(record, decided_by)
+
+
+def _batches(images: Iterable[SourceImage], size: int) -> Iterator[list[SourceImage]]:
+    remaining = iter(images)
+    while batch := list(itertools.islice(remaining, size)):
+        yield batch
+
+
+class Aligner(NamedTuple):
+    """``root``: of the images' paths; ``detector``: None if the images come with detections; ``labels``: identity to
+    its label."""
+
+    root: Path
+    detector: Detector | None
+    labels: Mapping[str, int]
+
+    def write_portions(self, batches: Iterable[list[SourceImage]], size: int, folder: Path) -> list[Path]:
+        """Write a store for every ``size`` batches, and beside it the outcomes, which say that it is complete.
+
+        Returns:
+            The stores, in the order of the images; those that were complete already are left as they are.
+        """
+        remaining, portions = iter(batches), []
+        while first := next(remaining, None):
+            portion = itertools.chain([first], itertools.islice(remaining, size - 1))
+            portions.append(folder / f"{len(portions)}.arrow")
+            if portions[-1].with_suffix(".json").is_file():
+                for _ in portion:
+                    pass
+                continue
+            outcomes: list[tuple[str, str, str, str]] = []
+            store.write(portions[-1], self.rows(portion, outcomes), {}, may_be_empty=True)
+            write_json(portions[-1].with_suffix(".json"), outcomes)
+        return portions
+
+    def rows(self, batches: Iterable[list[SourceImage]], outcomes: list[tuple]) -> Iterator[store.StoreRow]:
+        """The rows of the store; the outcome of each image is appended to ``outcomes``."""
+        for image, result in _align_batches(batches, self.root, self.detector, outcomes):
             yield store.StoreRow(
                 image=_png(result.pixels),
-                label=labels[image.identity],
+                label=self.labels[image.identity],
                 identity=image.identity,
                 source=image.path,
                 landmarks=result.landmarks,
@@ -134,10 +224,15 @@ def build_store(
                 detection_status=result.detection_status,
             )
 
-    description = detector.description if detector else "landmarks published with the data set"
-    metadata = {**origin, "template": "ArcFace 112×112", "detector": description, "libraries": library_versions()}
-    store.write(output, faces(), metadata, may_be_empty=True)
-    return pd.DataFrame(outcomes, columns=OUTCOME_COLUMNS)
+
+def _read_outcomes(portion: Path) -> list[list[str]]:
+    return read_json(portion.with_suffix(".json"))
+
+
+def _as_text(outcomes: Sequence[Sequence[str]]) -> pd.DataFrame:
+    """Outcomes as text in Arrow's memory, which takes a fraction of that of Python's objects."""
+    columns = zip(*outcomes) if outcomes else ([] for _ in OUTCOME_COLUMNS)
+    return pd.DataFrame({name: pd.array(list(each), TEXT) for name, each in zip(OUTCOME_COLUMNS, columns)})
 
 
 def align_images(
@@ -147,21 +242,47 @@ def align_images(
 
     Without a ``detector``, by the detections that the images come with; one that has none counts as without a face.
     """
-    for start in progress(range(0, len(images), batch_size), "align", "batch"):
-        readable = []
-        for image in images[start : start + batch_size]:
-            try:
-                readable.append((image, read_image(root / image.path)))
-            except (ValueError, OSError) as error:
-                outcomes.append((image.path, image.identity, "unreadable", str(error)))
-        if detector:
-            detections = detector.detect([pixels for _, pixels in readable])
-        else:
-            detections = [[image.detection] if image.detection else [] for image, _ in readable]
-        for (image, pixels), found in zip(readable, detections, strict=True):
-            result = align_face(pixels, found)
-            outcomes.append((image.path, image.identity, store.DETECTION_STATUS[result.detection_status], ""))
-            yield image, result
+    batches = progress(_batches(images, batch_size), "align", "batch", -(-len(images) // batch_size))
+    return _align_batches(batches, root, detector, outcomes)
+
+
+def _align_batches(
+    batches: Iterable[list[SourceImage]], root: Path, detector: Detector | None, outcomes: list[tuple]
+) -> Iterator[tuple[SourceImage, AlignmentResult]]:
+    for batch in batches:
+        unreadable: list[tuple] = []
+        aligned: list[tuple] = []
+        for readable in _groups(batch, root, unreadable):
+            if detector:
+                detections = detector.detect([pixels for _, pixels in readable])
+            else:
+                detections = [[image.detection] if image.detection else [] for image, _ in readable]
+            for (image, pixels), found in zip(readable, detections, strict=True):
+                result = align_face(pixels, found)
+                aligned.append((image.path, image.identity, store.DETECTION_STATUS[result.detection_status], ""))
+                yield image, result
+        outcomes += unreadable + aligned
+
+
+def _groups(
+    images: list[SourceImage], root: Path, unreadable: list[tuple]
+) -> Iterator[list[tuple[SourceImage, np.ndarray]]]:
+    """The readable images with their pixels, as many together as :data:`PIXELS_TOGETHER` allows, but at least one."""
+    group, held = [], 0
+    for image in images:
+        try:
+            pixels = read_image(root / image.path)
+        except (ValueError, OSError) as error:
+            unreadable.append((image.path, image.identity, "unreadable", str(error)))
+            continue
+        number = pixels.shape[0] * pixels.shape[1]
+        if group and held + number > PIXELS_TOGETHER:
+            yield group
+            group, held = [], 0
+        group.append((image, pixels))
+        held += number
+    if group:
+        yield group
 
 
 def _png(pixels: np.ndarray) -> bytes:
@@ -179,7 +300,8 @@ def copy_aligned_faces(faces: Iterable[EncodedFace], origin: dict, output: str |
         ValueError: there are no faces, or none is stored; the message says why.
     """
     labels: dict[str, int] = {}
-    outcomes = []
+    tables: list[pd.DataFrame] = []
+    outcomes: list[tuple[str, str, str, str]] = []
 
     def rows() -> Iterator[store.StoreRow]:
         for content, identity, name in progress(faces, "store", "face"):
@@ -190,17 +312,22 @@ def copy_aligned_faces(faces: Iterable[EncodedFace], origin: dict, output: str |
                 label = labels.setdefault(identity, len(labels))
                 unknown = np.full(10, np.nan, np.float32)
                 yield store.StoreRow(content, label, identity, name, unknown, float("nan"), store.ONE_FACE)
-        if outcomes and not labels:
-            listed = count_reasons([reason for *_, reason in outcomes])
+            if len(outcomes) == LINES_TOGETHER:
+                tables.append(_as_text(outcomes))
+                outcomes.clear()
+        tables.append(_as_text(outcomes))
+        number = sum(map(len, tables))
+        if number and not labels:
+            listed = count_reasons(itertools.chain.from_iterable(table.reason for table in tables))
             raise ValueError(
-                f"{origin.get('origin', 'the source')}: none of its {len(outcomes)} faces can be stored: {listed}. "
+                f"{origin.get('origin', 'the source')}: none of its {number} faces can be stored: {listed}. "
                 f"They must be aligned to ArcFace's template at {SIZE}×{SIZE}: export them as photographs, one folder "
                 "per identity, and use source: folder, which aligns them"
             )
 
     metadata = {**origin, "template": "the source's own", "detector": "the source's own"}
     store.write(output, rows(), metadata | {"libraries": library_versions()})
-    return pd.DataFrame(outcomes, columns=OUTCOME_COLUMNS)
+    return pd.concat(tables, ignore_index=True)
 
 
 def face_problem(content: bytes) -> str:
@@ -236,17 +363,58 @@ def write_shard(
     if opened.aligned:
         table = copy_aligned_faces(opened.faces(Path(acquired.images)), origin, output)
     else:
-        listed = read_table(acquired.manifest, text=("path", "identity"))[["path", "identity"]]
-        labels = {name: label for label, name in enumerate(listed.identity.unique())}
-        part = np.array_split(np.arange(len(listed)), settings["shards"])[shard]
-        detections = opened.detections(Path(acquired.images))
-        images = [
-            SourceImage(path, identity, detections.get(path))
-            for path, identity in listed.iloc[part].itertuples(index=False)
-        ]
+        labels, length = _read_labels(acquired.manifest)
+        part = _shard(length, settings["shards"], shard)
+        images = ListedImages(acquired.manifest, part, opened.detections(Path(acquired.images)))
         table = build_store(images, labels, acquired.images, settings, origin, output)
     write_table(outcomes, table)
     summary(f"shard {shard + 1}: {count_outcomes(table)}")
+
+
+def _read_labels(manifest: str) -> tuple[dict[str, int], int]:
+    """Identity to its label, in the order of the manifest, and the number of images."""
+    labels: dict[str, int] = {}
+    length = 0
+    for lines in _read_lines(manifest, ["identity"]):
+        for name in lines.identity.unique():
+            labels.setdefault(name, len(labels))
+        length += len(lines)
+    return labels, length
+
+
+def _shard(length: int, shards: int, shard: int) -> range:
+    """The places of a shard's images: consecutive ones; the first shards have one more, as in ``np.array_split``."""
+    size, larger = divmod(length, shards)
+    start = shard * size + min(shard, larger)
+    return range(start, start + size + (shard < larger))
+
+
+class ListedImages(Collection[SourceImage]):
+    """The images at the ``places`` of a manifest (CSV), which is read a part at a time whenever they are asked for."""
+
+    def __init__(self, manifest: str, places: range, detections: dict[str, Detection]):
+        self._manifest, self._places, self._detections = manifest, places, detections
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __iter__(self) -> Iterator[SourceImage]:
+        for lines in _read_lines(self._manifest, ["path", "identity"]):
+            for path, identity in lines.loc[self._places.start : self._places.stop - 1].itertuples(index=False):
+                yield SourceImage(path, identity, self._detections.get(path))
+            if lines.index[-1] >= self._places.stop:
+                return
+
+    def __contains__(self, image: object) -> bool:
+        return any(image == each for each in self)
+
+
+def _read_lines(path: str, columns: list[str]) -> Iterator[pd.DataFrame]:
+    """Columns of a table (CSV) as text, :data:`LINES_TOGETHER` lines at a time; the index counts lines from 0."""
+    with pd.read_csv(path, usecols=columns, dtype=str, keep_default_na=False, chunksize=LINES_TOGETHER) as parts:
+        for lines in parts:
+            if len(lines):
+                yield lines[columns]
 
 
 def merge_shards(shards: list[str], shard_outcomes: list[str], output: str, outcomes: str) -> None:
@@ -255,22 +423,40 @@ def merge_shards(shards: list[str], shard_outcomes: list[str], output: str, outc
     Raises:
         ValueError: no image could be read; the message says why.
     """
-    table = pd.concat([read_table(path, text=tuple(OUTCOME_COLUMNS)) for path in shard_outcomes], ignore_index=True)
-    if len(table) and (table.outcome == "unreadable").all():
-        raise ValueError(f"none of the {len(table)} images could be read: {count_reasons(table.reason.tolist())}")
+    counts = Counter[str]()
+    for path in shard_outcomes:
+        for lines in read_outcomes(path):
+            counts.update(lines.outcome.value_counts().to_dict())
+    if counts.total() and counts.keys() == {"unreadable"}:
+        reasons = (reason for path in shard_outcomes for lines in read_outcomes(path) for reason in lines.reason)
+        raise ValueError(f"none of the {counts.total()} images could be read: {count_reasons(reasons)}")
     store.merge(shards, output)
-    write_table(outcomes, table)
-    summary(count_outcomes(table))
+    with atomic_write(outcomes) as temporary, temporary.open("wb") as merged:
+        for number, path in enumerate(shard_outcomes):
+            with Path(path).open("rb") as part:
+                header = part.readline()
+                merged.write(b"" if number else header)
+                shutil.copyfileobj(part, merged)
+    summary(_in_words(counts))
 
 
-def count_reasons(reasons: list[str]) -> str:
+def read_outcomes(path: str) -> Iterator[pd.DataFrame]:
+    """The outcomes of images that :func:`write_shard` or :func:`merge_shards` wrote, some lines at a time."""
+    return _read_lines(path, OUTCOME_COLUMNS)
+
+
+def count_reasons(reasons: Iterable[str]) -> str:
     """The most frequent reasons why images are not stored, with their numbers."""
-    counts = pd.Series(reasons).value_counts()
-    listed = "; ".join(f"{number} × {reason}" for reason, number in counts[:SHOWN].items())
+    counts = Counter(reasons)
+    listed = "; ".join(f"{number} × {reason}" for reason, number in counts.most_common(SHOWN))
     return f"{listed}; and {len(counts) - SHOWN} other reasons" if len(counts) > SHOWN else listed
 
 
 def count_outcomes(table: pd.DataFrame) -> str:
     """One line: the number of images, and of each outcome."""
-    numbers = ", ".join(f"{number} {outcome}" for outcome, number in table.outcome.value_counts().items())
-    return f"{len(table)} images: {numbers}"
+    return _in_words(Counter(table.outcome.value_counts().to_dict()))
+
+
+def _in_words(counts: Counter[str]) -> str:
+    numbers = ", ".join(f"{number} {outcome}" for outcome, number in counts.most_common())
+    return f"{counts.total()} images: {numbers}"

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from triplet_distillation.faces import insightface
-from triplet_distillation.faces.split import HeldOutFaces, everyone_in
+from triplet_distillation.faces.split import HeldOutFaces, everyone_in, identities_in
 from triplet_distillation.faces.store import NO_FACE, FaceStore
 from triplet_distillation.files import write_json
 from triplet_distillation.logs import summary
@@ -23,10 +23,11 @@ def export_training_pack(store_path: str, held_out: list[HeldOutFaces], folder: 
         held_out: whose faces are left out.
 
     Raises:
-        ValueError: nobody is left.
+        ValueError: nobody is left, or there are more faces than a pack can hold.
     """
     store = FaceStore(store_path)
     rows, labels = _order(store, held_out)
+    insightface.check_number_of_records(len(rows), int(labels.max()) + 1)
     faces = ((int(label), bytes(store.encoded(row))) for label, row in zip(labels, rows))
     insightface.write_training_pack(folder, faces)
     summary(f"{folder}: {len(rows)} faces of {labels.max() + 1} identities")
@@ -80,7 +81,7 @@ def check_training_pack(store_path: str, held_out: list[HeldOutFaces], listing_p
 def _order(store: FaceStore, held_out: list[HeldOutFaces]) -> tuple[np.ndarray, np.ndarray]:
     """Rows of the detected faces, grouped by identity, and their labels, renumbered without gaps."""
     labels, left_out = store.column("label"), everyone_in(held_out)
-    usable = (store.column("detection_status") != NO_FACE) & ~np.isin(store.column("identity"), list(left_out))
+    usable = (store.column("detection_status") != NO_FACE) & ~identities_in(store).are(left_out)
     if not usable.any():
         raise ValueError(f"nobody in {store.path} is left for a training pack: all of them are tested")
     rows = np.flatnonzero(usable)

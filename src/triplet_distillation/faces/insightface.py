@@ -3,11 +3,13 @@
 Both contain aligned, encoded 112×112 faces, which are passed on byte for byte.
 """
 
+import csv
 import importlib
 import io
 import mmap
 import pickle
 import struct
+from array import array
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -23,6 +25,8 @@ MAGIC = 0xCED7230A
 MAGIC_BYTES = struct.pack("<I", MAGIC)
 HEADER = struct.Struct("<IfQQ")
 """flag, label, id, id2 of a record's payload; if flag > 0, that many float32 labels follow."""
+EXACT = 1 << 24
+"""The whole numbers below this one are exact in float32; larger ones, as numbers of records in a label, are rounded."""
 
 
 class PackError(ValueError):
@@ -79,8 +83,11 @@ class TrainingPack:
     def _read_index(self, path: Path) -> tuple[np.ndarray, np.ndarray]:
         """Numbers of the records, ascending, and their offsets."""
         try:
-            table = np.loadtxt(path, dtype=np.int64, ndmin=2).reshape(-1, 2)
-        except ValueError as error:
+            table = pd.read_csv(path, sep=r"\s+", header=None, comment="#", dtype=np.int64, quoting=csv.QUOTE_NONE)
+            table = table.to_numpy().reshape(-1, 2)
+        except pd.errors.EmptyDataError:
+            table = np.empty((0, 2), np.int64)
+        except (ValueError, OverflowError) as error:
             raise PackError(f"{path} is not a table of record numbers and offsets ({error})") from error
         numbers, first = np.unique(table[:, 0], return_index=True)
         if not len(table) or len(numbers) < len(table) or numbers[0] < 0:
@@ -95,7 +102,30 @@ class TrainingPack:
         if len(labels) != 2 or content:
             return None
         start, stop = (self._whole(0, label) for label in labels)
-        return start, stop
+        return (start, stop) if stop < EXACT else self._exact(start, stop)
+
+    def _exact(self, start: int, stop: int) -> tuple[int, int]:
+        """The bounds in record 0, from the records themselves: near the rounded numbers, by bisection.
+
+        The last record of the index is the last identity, and every record from the first identity on is one.
+        """
+        number = len(self._numbers)
+        if abs(number - stop) > _rounding(stop):
+            return start, stop  # index and records are from different packs, as the error about them says
+        first, last = max(1, start - _rounding(start)), min(number, start + _rounding(start))
+        while first < last:
+            middle = (first + last) // 2
+            first, last = (first, middle) if self._is_identity(middle) else (middle + 1, last)
+        if (first < number and not self._is_identity(first)) or (first > 1 and self._is_identity(first - 1)):
+            raise PackError(
+                f"{self._path}: record 0 has {start} for the first identity, which float32 rounds, but near it, the "
+                "records are not images followed by identities: the pack is damaged"
+            )
+        return first, number
+
+    def _is_identity(self, number: int) -> bool:
+        labels, content = self.record(number)
+        return len(labels) == 2 and not content
 
     def record(self, number: int) -> Record:
         """Record ``number``, as the index counts them.
@@ -138,7 +168,13 @@ class TrainingPack:
             position += 8 + (length + 3) // 4 * 4
 
     def identity_ranges(self) -> list[range]:
-        """For each identity, the records of its images."""
+        """For each identity, the records of its images.
+
+        Raises:
+            PackError: they are not a valid range of records, or they are rounded.
+        """
+        if self.identities.start > EXACT:
+            raise PackError(f"{self._path} has more than {EXACT:,} images: float32 rounds the ranges of its identities")
         ranges = []
         for number in self.identities:
             labels = [self._whole(number, label) for label in self.record(number).labels]
@@ -163,6 +199,25 @@ class TrainingPack:
         return int(label)
 
 
+def _rounding(bound: int) -> int:
+    """By how much float32 rounds a number of that size, at most."""
+    return 2 * bound // EXACT
+
+
+def check_number_of_records(images: int, identities: int) -> None:
+    """Whether a training pack can hold as many images and identities.
+
+    Raises:
+        ValueError: there are so many that its labels, which are float32, would round the numbers of records.
+    """
+    if 1 + images + identities > EXACT:
+        raise ValueError(
+            f"a training pack of {images:,} images and {identities:,} identities would have more than {EXACT:,} "
+            "records, whose numbers its labels (float32) round, so that no loader finds the identities: hold out more "
+            "identities, or use the face store (Arrow), which has no such limit"
+        )
+
+
 def write_training_pack(folder: str | Path, faces: Iterable[tuple[int, bytes]]) -> None:
     """Write ``train.rec``, ``train.idx`` and ``property`` as InsightFace's loaders and mxnet read them.
 
@@ -171,38 +226,38 @@ def write_training_pack(folder: str | Path, faces: Iterable[tuple[int, bytes]]) 
         faces: (label from 0, encoded image), grouped by label.
 
     Raises:
-        ValueError: the images are not grouped by label, or there are none.
+        ValueError: the images are not grouped by label, there are none, or more than a pack can hold
+            (:func:`check_number_of_records`).
     """
     folder = Path(folder)
-    ranges: list[list[int]] = []
-    offsets = []
+    starts, offsets = array("q"), array("q")
     with atomic_write(folder / "train.rec") as temporary, temporary.open("wb") as output:
         offsets.append(output.tell())
         output.write(_encode_record((0.0, 0.0), 0, b""))  # replaced at the end, when its bounds are known
         for number, (label, image) in enumerate(faces, start=1):
-            if label == len(ranges):
-                ranges.append([number, number])
-            if label != len(ranges) - 1:
+            if label == len(starts):
+                starts.append(number)
+            if label != len(starts) - 1:
                 raise ValueError(
-                    f"face {number - 1} has label {label} after {len(ranges) - 1}: sort the faces by label"
+                    f"face {number - 1} has label {label} after {len(starts) - 1}: sort the faces by label"
                 )
-            ranges[-1][1] = number + 1
+            check_number_of_records(number, len(starts))
             offsets.append(output.tell())
             output.write(_encode_record((float(label),), number, image))
-        if not ranges:
+        if not starts:
             raise ValueError(f"there are no faces to write to {folder}")
         first_identity = len(offsets)
-        for number, bounds in enumerate(ranges, start=first_identity):
+        for label, start in enumerate(starts):
+            stop = starts[label + 1] if label + 1 < len(starts) else first_identity
+            number = len(offsets)
             offsets.append(output.tell())
-            output.write(_encode_record(tuple(map(float, bounds)), number, b""))
+            output.write(_encode_record((float(start), float(stop)), number, b""))
         output.seek(0)
         output.write(_encode_record((float(first_identity), float(len(offsets))), 0, b""))
-    with atomic_write(folder / "train.idx") as temporary:
-        temporary.write_text(
-            "".join(f"{number}\t{offset}\n" for number, offset in enumerate(offsets)), encoding="ascii"
-        )
+    with atomic_write(folder / "train.idx") as temporary, temporary.open("w", encoding="ascii") as output:
+        output.writelines(f"{number}\t{offset}\n" for number, offset in enumerate(offsets))
     with atomic_write(folder / "property") as temporary:
-        temporary.write_text(f"{len(ranges)},112,112\n", encoding="ascii")
+        temporary.write_text(f"{len(starts)},112,112\n", encoding="ascii")
 
 
 def _encode_record(labels: tuple[float, ...], number: int, content: bytes) -> bytes:

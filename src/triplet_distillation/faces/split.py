@@ -139,41 +139,47 @@ def _face_pairs(store: FaceStore, source: Source, images: Path, protocol: Protoc
 
 def _check_identities(table: pd.DataFrame, store: FaceStore) -> None:
     """Whether the user's own pairs say of everyone what the data set says."""
-    identities, sources = store.column("identity"), store.column("source")
-    wrong = (identities[table.a] == identities[table.b]) != table.same
+    codes, names = identities_in(store)
+    wrong = (codes[table.a] == codes[table.b]) != table.same
     if wrong.any():
         pair = table[wrong].iloc[0]
+        a, b = (store.value("source", row) for row in (pair.a, pair.b))
         kind = "genuine" if pair.same else "impostor"
         raise ValueError(
-            f"{sources[pair.a]!r} and {sources[pair.b]!r} are {kind} in the file of pairs, but the data set has "
-            f"{identities[pair.a]!r} and {identities[pair.b]!r}: correct same"
+            f"{a!r} and {b!r} are {kind} in the file of pairs, but the data set has "
+            f"{names[codes[pair.a]]!r} and {names[codes[pair.b]]!r}: correct same"
         )
 
 
 def _rows_of_pairs(store: FaceStore, source: Source, images: Path, protocol: Protocol) -> pd.DataFrame:
     if protocol.held_out:
         return _held_out_pairs(store, protocol)
-    named, sources = _chosen_pairs(source, images, protocol), store.column("source")
+    named = _chosen_pairs(source, images, protocol)
     if protocol.pairs:
-        _check_images(Path(protocol.pairs["file"]), named, sources)
-    return pairs.as_rows(named, sources)
+        _check_images(Path(protocol.pairs["file"]), named, store)
+    return pairs.as_rows(named, store.text("source"))
 
 
-def _check_images(path: Path, named: pd.DataFrame, sources: np.ndarray) -> None:
+def identities_in(store: FaceStore) -> pairs.Identities:
+    """Who is in every face of a store."""
+    return pairs.Identities(*store.codes("identity"))
+
+
+def _check_images(path: Path, named: pd.DataFrame, store: FaceStore) -> None:
     """Whether the store has the images in the user's own pairs."""
     names = pd.concat([named.a, named.b]).sort_index(kind="stable")
-    unknown = names[~names.isin(sources)]
+    unknown = names[pairs.find(names, store.text("source")) < 0]
     if len(unknown):
         raise ValueError(
             f"{path}, line {unknown.index[0]}: {unknown.nunique()} images of the pairs are not in the store, the "
-            f"first is {unknown.iloc[0]!r}: write images as there, such as {sources[0]!r}, and leave out those that "
-            "could not be read (see faces/<dataset>/alignment.csv)"
+            f"first is {unknown.iloc[0]!r}: write images as there, such as {store.value('source', 0)!r}, and leave out "
+            "those that could not be read (see faces/<dataset>/alignment.csv)"
         )
 
 
 def _held_out_pairs(store: FaceStore, protocol: Protocol) -> pd.DataFrame:
-    identities, settings = store.column("identity").astype(str), protocol.held_out
-    chosen = pairs.hold_out(identities, settings["identities"], settings["seed"], pairs.Round(*protocol.round))
+    identities, settings = identities_in(store), protocol.held_out
+    chosen = pairs.hold_out(identities.names, settings["identities"], settings["seed"], pairs.Round(*protocol.round))
     return pairs.held_out_pairs(identities, chosen, settings["folds"], settings["seed"])
 
 
@@ -195,7 +201,7 @@ def _template_pairs(store: FaceStore, source: Source, images: Path, protocol: st
     a, b = (pd.Index(numbers).get_indexer(named[side]) for side in ("a", "b"))
     if missing := named.a[a < 0].tolist() + named.b[b < 0].tolist():
         raise ValueError(f"{len(missing)} templates of the pairs have no faces, the first is {missing[0]}")
-    rows = pairs.rows_of(members.face, store.column("source"))
+    rows = pairs.rows_of(members.face, store.text("source"))
     # A template is a person's: of whichever label its first face has.
     labels = store.column("label")[rows[np.unique(places, return_index=True)[1]]]
     table = named.assign(a=a, b=b, identity_a=labels[a], identity_b=labels[b])
@@ -207,10 +213,10 @@ def tested_identities(dataset: DatasetFiles, source: dict[str, Any], protocol: P
     """Names of the people in a benchmark's pairs."""
     store, opened, images = FaceStore(dataset.store), open_source(source), Path(dataset.images)
     if (name := protocol.published.get("protocol")) in opened.template_protocols:
-        rows = pairs.rows_of(opened.templates(images, name).face.drop_duplicates(), store.column("source"))
+        rows = pairs.rows_of(opened.templates(images, name).face.drop_duplicates(), store.text("source"))
     else:
         rows = np.unique(_rows_of_pairs(store, opened, images, protocol)[["a", "b"]])
-    return set(store.column("identity")[rows])
+    return identities_in(store).at(rows)
 
 
 def write_test_faces(dataset: DatasetFiles, source: dict[str, Any], protocol: Protocol, output: str) -> None:
@@ -219,7 +225,7 @@ def write_test_faces(dataset: DatasetFiles, source: dict[str, Any], protocol: Pr
     They do not depend on which pairs these people are in.
     """
     tested = tested_identities(dataset, source, protocol)
-    rows = np.flatnonzero(np.isin(FaceStore(dataset.store).column("identity").astype(str), list(tested)))
+    rows = np.flatnonzero(identities_in(FaceStore(dataset.store)).are(tested))
     write_table(output, pd.DataFrame({"row": rows}))
     summary(f"{len(rows)} faces of {len(tested)} people who are tested")
 
@@ -233,7 +239,7 @@ class HeldOutFaces(NamedTuple):
     def identities(self) -> set[str]:
         """Names of the people who are tested."""
         rows = np.unique(read_table(self.faces).row)
-        return set(FaceStore(self.store).column("identity")[rows])
+        return identities_in(FaceStore(self.store)).at(rows)
 
 
 def everyone_in(tested: list[HeldOutFaces]) -> set[str]:
@@ -249,9 +255,9 @@ def write_training_set(store_path: str, tested: list[HeldOutFaces], minimum_imag
         minimum_images: identities with fewer usable faces are left out.
     """
     store = FaceStore(store_path)
-    identities = store.column("identity").astype(str)
+    identities = identities_in(store)
     usable = store.column("detection_status") != NO_FACE
-    held_out = everyone_in(tested) & set(identities)
+    held_out = everyone_in(tested) & set(identities.names)
     table = pairs.training_set(identities, usable, held_out, minimum_images)
     write_table(output, table)
     summary(

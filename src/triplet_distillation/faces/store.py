@@ -18,8 +18,9 @@ The schema's metadata records the template, the detector with its version, and t
 of the faces with its checksum.
 """
 
-import itertools
 import json
+import os
+import weakref
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -72,14 +73,24 @@ def write(path: str | Path, faces: Iterable[StoreRow], metadata: dict, *, may_be
     Raises:
         ValueError: there are no faces.
     """
+    batches = (
+        pa.record_batch([pa.array(column, type=field.type) for column, field in zip(zip(*rows), SCHEMA)], schema=SCHEMA)
+        for rows in _batches(faces)
+    )
+    return _write_batches(path, batches, metadata, may_be_empty=may_be_empty)
+
+
+def _write_batches(
+    path: str | Path, batches: Iterable[pa.RecordBatch], metadata: dict, *, may_be_empty: bool = False
+) -> int:
+    """As :func:`write`, of rows in batches of :data:`ROWS_PER_BATCH`; only the last one may have fewer."""
     schema = SCHEMA.with_metadata({"faces": json.dumps(metadata)})
     written = 0
     with atomic_write(path) as temporary:
         with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
-            for rows in _batches(faces):
-                columns = [pa.array(column, type=field.type) for column, field in zip(zip(*rows), SCHEMA)]
-                writer.write_batch(pa.record_batch(columns, schema=schema))
-                written += len(rows)
+            for batch in batches:
+                writer.write_batch(batch.replace_schema_metadata(schema.metadata))
+                written += len(batch)
         if not written and not may_be_empty:
             raise ValueError(f"no faces to write to {path}: the data set is empty, or none of its images could be read")
     return written
@@ -109,12 +120,15 @@ class FaceStore:
     def __init__(self, path: str | Path):
         self.path = str(path)
         try:
-            self._reader = pa.ipc.open_file(pa.memory_map(self.path))
+            mapped = pa.memory_map(self.path)
+            self._reader = pa.ipc.open_file(mapped)
             self.metadata = json.loads(self._reader.schema.metadata[b"faces"])
         except (pa.ArrowInvalid, KeyError, TypeError) as error:
             raise ValueError(f"{path} is not a face store ({error}); delete it and run the workflow again") from error
         self._table = self._reader.read_all()
-        self._images = self._table.column("image").chunks
+        self._images = [_places(chunk, mapped) for chunk in self._table.column("image").chunks]
+        self._descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        weakref.finalize(self, os.close, self._descriptor)
 
     def __len__(self) -> int:
         return self._table.num_rows
@@ -133,10 +147,15 @@ class FaceStore:
         """One cell of a column, as a Python object."""
         return self._table.column(name)[int(index)].as_py()
 
-    def encoded(self, index: int) -> memoryview:
-        """The encoded bytes of face ``index``, without copying them."""
+    def encoded(self, index: int) -> bytes:
+        """The encoded bytes of face ``index``.
+
+        They are read, not mapped: mapped pages count as memory of every process that has looked at them, up to the
+        size of the store.
+        """
         batch, row = divmod(int(index), ROWS_PER_BATCH)
-        return memoryview(self._images[batch][row].as_buffer())
+        start, offsets = self._images[batch]
+        return os.pread(self._descriptor, int(offsets[row + 1] - offsets[row]), start + int(offsets[row]))
 
     def image(self, index: int) -> np.ndarray:
         """Face ``index`` as RGB uint8 [112, 112, 3].
@@ -149,11 +168,74 @@ class FaceStore:
             raise ValueError(f"face {index} of {self.path} cannot be decoded")
         return np.asarray(pixels)
 
-    def faces(self) -> Iterator[StoreRow]:
-        """All rows in order, as :func:`write` takes them."""
-        columns = [self.column(field.name) for field in SCHEMA if field.name != "image"]
-        for index, row in enumerate(zip(*columns)):
-            yield StoreRow(bytes(self.encoded(index)), *row)
+    def codes(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """A column of text as numbers, which takes a few bytes per face however long the texts are.
+
+        Returns:
+            ``codes`` [N] int32, and ``names`` [distinct texts], object: the text of face i is ``names[codes[i]]``.
+            The names are in the order in which they first occur.
+        """
+        column = self._table.column(name).dictionary_encode().unify_dictionaries()
+        codes = np.empty(len(column), np.int32)
+        start = 0
+        for chunk in column.chunks:
+            codes[start : start + len(chunk)] = chunk.indices.to_numpy(zero_copy_only=False)
+            start += len(chunk)
+        names = column.chunk(0).dictionary.to_pylist() if column.num_chunks else []
+        return codes, np.array(names, object)
+
+    def text(self, name: str) -> pa.ChunkedArray:
+        """A column of text as it is in the file, without a Python object for each cell."""
+        return self._table.column(name)
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """All rows in order, as they are in the file, of which one batch is in memory."""
+        with pa.OSFile(self.path) as opened:
+            reader = pa.ipc.open_file(opened)
+            for number in range(reader.num_record_batches):
+                yield reader.get_batch(number)
+
+
+def _places(images: pa.BinaryArray, mapped: pa.MemoryMappedFile) -> tuple[int, np.ndarray]:
+    """Where the images of a batch begin in the file, and their offsets [rows + 1] from there."""
+    _, offsets, content = images.buffers()
+    mapped.seek(0)
+    start = content.address - mapped.read_buffer(1).address
+    return start, np.frombuffer(offsets, np.int32)[images.offset : images.offset + len(images) + 1]
+
+
+def join(paths: Iterable[str | Path], output: str | Path, metadata: dict, *, may_be_empty: bool = False) -> int:
+    """Write the faces of several stores, in order, to one, with constant memory regardless of their number.
+
+    The bytes are those that :func:`write` gives for all faces at once.
+    """
+    return _write_batches(output, _full_batches(_batches_of(paths)), metadata, may_be_empty=may_be_empty)
+
+
+def _batches_of(paths: Iterable[str | Path]) -> Iterator[pa.RecordBatch]:
+    """The rows of several stores, one of which is open at a time."""
+    for path in paths:
+        yield from FaceStore(path).batches()
+
+
+def _full_batches(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The same rows in batches of :data:`ROWS_PER_BATCH`, on which :meth:`FaceStore.encoded` relies."""
+    pending: list[pa.RecordBatch] = []
+    for batch in batches:
+        while len(batch):
+            free = ROWS_PER_BATCH - sum(map(len, pending))
+            pending.append(batch.slice(0, free))
+            batch = batch.slice(free)
+            if sum(map(len, pending)) == ROWS_PER_BATCH:
+                yield _joined(pending)
+                pending = []
+    if pending:
+        yield _joined(pending)
+
+
+def _joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
+    table = pa.Table.from_batches([batch.replace_schema_metadata(None) for batch in batches], SCHEMA)
+    return table.combine_chunks().to_batches()[0]
 
 
 def merge(paths: list[str], output: str | Path) -> int:
@@ -170,7 +252,7 @@ def merge(paths: list[str], output: str | Path) -> int:
     if any(each.metadata | _all_versions(stores) != metadata for each in stores):
         raise ValueError(f"{', '.join(paths)} come from different data sets or detectors: delete them and run again")
     if len(stores) > 1 or not len(stores[0]):
-        return write(output, itertools.chain.from_iterable(each.faces() for each in stores), metadata)
+        return join(paths, output, metadata)
     with atomic_write(output) as temporary:
         link_or_copy(paths[0], temporary)
     return len(stores[0])

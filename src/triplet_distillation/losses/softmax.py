@@ -41,7 +41,7 @@ def add_cosine_margin(cosine: torch.Tensor, labels: torch.Tensor, margin: float 
 
 
 def _as_column(margin: float | torch.Tensor, cosine: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """One margin [1, 1], or one per image [B, 1], beside ``cosine``; a number is not copied to a GPU, which would wait."""
+    """One margin [1, 1], or one per image [B, 1], beside ``cosine``; copying a number to a GPU would wait for it."""
     if isinstance(margin, torch.Tensor):
         return margin.to(cosine.device, dtype).reshape(-1, 1)
     return torch.full((1, 1), margin, dtype=dtype, device=cosine.device)

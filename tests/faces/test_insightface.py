@@ -4,7 +4,6 @@ import hashlib
 import os
 import pickle
 import struct
-import tracemalloc
 
 import numpy as np
 import pandas as pd
@@ -75,16 +74,6 @@ def test_pack_with_more_records_than_float32_counts_is_not_written(tmp_path, mon
     assert list((tmp_path / "large").iterdir()) == []
 
 
-def test_index_takes_few_bytes_per_record(tmp_path):
-    insightface.write_training_pack(tmp_path, ((number // 10, b"") for number in range(100_000)))
-    tracemalloc.start()
-    opened = TrainingPack(tmp_path)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert opened.images == range(1, 100_001)
-    assert peak < 100 * 110_000
-
-
 def test_record_layout(pack):
     content = (pack / "train.rec").read_bytes()
     offset = int((pack / "train.idx").read_text().splitlines()[1].split()[1])
@@ -136,9 +125,7 @@ def test_index_of_another_pack_is_rejected(pack):
     ("index", "message"),
     [
         ("0\t0\n1\t60\n", "lists 2 records"),
-        ("", "there must be one"),
         ("0\t0\n1\n", "not a table"),
-        ("0\t0\n1\t60\t9\n", "not a table"),
         ("0\t0\n1\t6.5\n", "not a table"),
         ("-1\t0\n", "from 0"),
         ("0\t0\n0\t4\n", "each once"),

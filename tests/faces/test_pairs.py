@@ -14,7 +14,7 @@ IDENTITIES = np.array([f"p{number}" for number in range(12) for _ in range(5)])
 
 def coded(identities):
     codes, names = pd.factorize(identities)
-    return pairs.Identities(codes.astype(np.int32), names)
+    return pairs.IdentityColumn(codes.astype(np.int32), names)
 
 
 def old_held_out_pairs(identities, held_out, folds, seed):
@@ -54,7 +54,7 @@ def test_memory_is_that_of_the_pairs_and_a_few_bytes_per_face():
     """A fold of 6,000 faces has 18 million possible pairs; names are not repeated for each face."""
     codes = np.repeat(np.arange(40_000, dtype=np.int32), 10)
     names = np.array([f"{'a long name ' * 8}{number}" for number in range(40_000)], object)
-    identities = pairs.Identities(codes, names)
+    identities = pairs.IdentityColumn(codes, names)
     held_out = [*names[:600]]
     tracemalloc.start()
     table = pairs.held_out_pairs(identities, held_out, 1, 0)

@@ -51,7 +51,7 @@ def run(
     faces = FaceStore(store)
     training_set = folder.parent / "training_set.parquet"
     if not training_set.exists():
-        identities = pairs.Identities(*faces.codes("identity"))
+        identities = pairs.IdentityColumn(*faces.codes("identity"))
         write_table(training_set, pairs.training_set(identities, np.ones(len(faces), bool), set(), 1))
     job = {
         "name": name,

@@ -3,7 +3,6 @@
 Both contain aligned, encoded 112×112 faces, which are passed on byte for byte.
 """
 
-import csv
 import importlib
 import io
 import mmap
@@ -83,11 +82,8 @@ class TrainingPack:
     def _read_index(self, path: Path) -> tuple[np.ndarray, np.ndarray]:
         """Numbers of the records, ascending, and their offsets."""
         try:
-            table = pd.read_csv(path, sep=r"\s+", header=None, comment="#", dtype=np.int64, quoting=csv.QUOTE_NONE)
-            table = table.to_numpy().reshape(-1, 2)
-        except pd.errors.EmptyDataError:
-            table = np.empty((0, 2), np.int64)
-        except (ValueError, OverflowError) as error:
+            table = np.loadtxt(path, dtype=np.int64, ndmin=2).reshape(-1, 2)
+        except ValueError as error:
             raise PackError(f"{path} is not a table of record numbers and offsets ({error})") from error
         numbers, first = np.unique(table[:, 0], return_index=True)
         if not len(table) or len(numbers) < len(table) or numbers[0] < 0:

@@ -74,7 +74,7 @@ def identify(pairs: pd.DataFrame, labels: np.ndarray, contents: list[bytes]) -> 
     return pd.DataFrame({"identity_a": numbers[a], "identity_b": numbers[b]})
 
 
-class Identities(NamedTuple):
+class IdentityColumn(NamedTuple):
     """Who is in every face of a store: ``names[codes[i]]`` in face i, as :meth:`.FaceStore.codes` gives it.
 
     ``codes`` [N] int32; ``names`` [identities], distinct.
@@ -92,7 +92,7 @@ class Identities(NamedTuple):
         return set(self.names[np.unique(self.codes[rows])])
 
 
-def held_out_pairs(identities: Identities, held_out: list[str], folds: int, seed: int) -> pd.DataFrame:
+def held_out_pairs(identities: IdentityColumn, held_out: list[str], folds: int, seed: int) -> pd.DataFrame:
     """All genuine pairs of the ``held_out`` identities and as many impostor pairs, in identity-disjoint folds.
 
     As in LFW's View 2, each fold has its own identities, so that a threshold is applied to
@@ -233,7 +233,7 @@ def find(names: pd.Series, sources: pa.ChunkedArray) -> np.ndarray:
 
 
 def training_set(
-    identities: Identities, usable: np.ndarray, tested: Container[str], minimum_images: int
+    identities: IdentityColumn, usable: np.ndarray, tested: Container[str], minimum_images: int
 ) -> pd.DataFrame:
     """The faces to train on: detected faces of identities that are not in a benchmark.
 
@@ -253,11 +253,11 @@ def training_set(
     chosen = usable & ~identities.are(tested)
     enough = np.bincount(codes[chosen], minlength=len(identities.names)) >= minimum_images
     rows = np.flatnonzero(chosen & enough[codes])
-    labels, people = pd.factorize(codes[rows])
-    if len(people) < 2:
+    labels, kept = pd.factorize(codes[rows])
+    if len(kept) < 2:
         held_out = sum(name in tested for name in identities.names)
         raise ValueError(
-            f"{len(people)} identities remain to train on without the benchmarks' {held_out} identities and those "
+            f"{len(kept)} identities remain to train on without the benchmarks' {held_out} identities and those "
             f"with fewer than {minimum_images} faces: hold out fewer identities, lower training_data.minimum_images, "
             "or train on another data set"
         )

@@ -17,7 +17,7 @@ NEAR = WORDS - 1
 """Largest number of differing bits between near-duplicates: with fewer than eight, at least one word is equal."""
 
 
-CANDIDATES = 1 << 20
+CANDIDATES = 1 << 18
 """Pairs of hashes that are compared together: a word that many faces share has more of them than fit into memory."""
 
 

@@ -160,9 +160,9 @@ def _rows_of_pairs(store: FaceStore, source: Source, images: Path, protocol: Pro
     return pairs.as_rows(named, store.text("source"))
 
 
-def identities_in(store: FaceStore) -> pairs.Identities:
+def identities_in(store: FaceStore) -> pairs.IdentityColumn:
     """Who is in every face of a store."""
-    return pairs.Identities(*store.codes("identity"))
+    return pairs.IdentityColumn(*store.codes("identity"))
 
 
 def _check_images(path: Path, named: pd.DataFrame, store: FaceStore) -> None:

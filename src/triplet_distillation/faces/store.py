@@ -175,14 +175,14 @@ class FaceStore:
             ``codes`` [N] int32, and ``names`` [distinct texts], object: the text of face i is ``names[codes[i]]``.
             The names are in the order in which they first occur.
         """
-        column = self._table.column(name).dictionary_encode().unify_dictionaries()
-        codes = np.empty(len(column), np.int32)
-        start = 0
-        for chunk in column.chunks:
-            codes[start : start + len(chunk)] = chunk.indices.to_numpy(zero_copy_only=False)
+        known: dict[str, int] = {}
+        codes, start = np.empty(len(self), np.int32), 0
+        for chunk in self._table.column(name).chunks:
+            encoded = chunk.dictionary_encode()
+            numbers = [known.setdefault(text, len(known)) for text in encoded.dictionary.to_pylist()]
+            codes[start : start + len(chunk)] = np.array(numbers, np.int32)[encoded.indices.to_numpy()]
             start += len(chunk)
-        names = column.chunk(0).dictionary.to_pylist() if column.num_chunks else []
-        return codes, np.array(names, object)
+        return codes, np.array(list(known), object)
 
     def text(self, name: str) -> pa.ChunkedArray:
         """A column of text as it is in the file, without a Python object for each cell."""

@@ -36,7 +36,7 @@ def run_signaled(program: str, whole: Whole, number: signal.Signals, *arguments)
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    time.sleep(float(RANDOM.uniform(0.05, 0.8)) * whole.seconds)
+    time.sleep(float(RANDOM.uniform(0.05, 0.6)) * whole.seconds)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, number)
     process.wait()

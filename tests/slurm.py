@@ -62,7 +62,7 @@ def missing_programs() -> list[str]:
 
 
 @contextlib.contextmanager
-def running_slurm(folder: Path, cpus: int = 2) -> Iterator[dict[str, str]]:
+def running_slurm(folder: Path, cpus: int = 4) -> Iterator[dict[str, str]]:
     """Start a SLURM whose files are all in ``folder``; yields the variables that its clients need.
 
     Its nodes ``node1`` and ``node2`` are this machine, with ``cpus`` CPUs each, whatever it really has.

@@ -248,17 +248,17 @@ def train_step(state: TrainState, context: TrainContext, batch: Batch, step: int
 
 def read_records(records: list[dict]) -> list[dict]:
     """What steps have logged as numbers; a GPU is waited for once, whatever there is to read."""
-    on_gpu = [value for record in records for value in record.values() if _is_on_gpu(value)]
-    read = iter(torch.stack([value.detach().double().reshape(()) for value in on_gpu]).tolist() if on_gpu else ())
+    on_gpu = [each for record in records for each in record.values() if _is_on_gpu(each)]
+    read = iter(torch.stack([each.detach().double().reshape(()) for each in on_gpu]).tolist() if on_gpu else ())
 
-    def number(value: float | torch.Tensor) -> float:
-        return next(read) if _is_on_gpu(value) else float(value)
+    def number(logged: float | torch.Tensor) -> float:
+        return next(read) if _is_on_gpu(logged) else float(logged)
 
-    return [{name: value if name == "step" else number(value) for name, value in record.items()} for record in records]
+    return [{name: each if name == "step" else number(each) for name, each in record.items()} for record in records]
 
 
-def _is_on_gpu(value: object) -> bool:
-    return isinstance(value, torch.Tensor) and value.device.type != "cpu"
+def _is_on_gpu(logged: object) -> bool:
+    return isinstance(logged, torch.Tensor) and logged.device.type != "cpu"
 
 
 def _step_seed(seed: int, stream: str, *counters: int) -> int:

@@ -27,15 +27,16 @@ def process_context():
     return context
 
 
-def train(stage, folder, store, student, start_method):
+def train(stage, folder, store, student, start_method, checkpoint_every=TRAINING["checkpoint_every"]):
     """One complete training in this process, in a process group of its own, as a job of a cluster; without output."""
     os.setsid()
     multiprocessing.set_start_method(start_method, force=True)  # of loader workers
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+    training = TRAINING | {"checkpoint_every": checkpoint_every}
     if stage == "arcface":
-        run(folder, store, training=TRAINING)
+        run(folder, store, training=training)
     else:
-        distill(folder, store, student, training=TRAINING)
+        distill(folder, store, student, training=training)
 
 
 def wait_for_first_step(process, folder) -> None:
@@ -70,9 +71,9 @@ def test_stopped(process_context, tmp_path, small_store, student, stage, start_m
     uninterrupted = tmp_path / "undisturbed"
     uninterrupted.mkdir()
 
-    def start(folder):
-        process = process_context.Process(target=train, args=(stage, folder, small_store, student, start_method))
-        process.daemon = False
+    def start(folder, *checkpoint_every):
+        arguments = (stage, folder, small_store, student, start_method, *checkpoint_every)
+        process = process_context.Process(target=train, args=arguments, daemon=False)
         process.start()
         return process
 
@@ -91,7 +92,8 @@ def test_stopped(process_context, tmp_path, small_store, student, stage, start_m
     resumed = 0
     for number in range(INTERRUPTIONS):
         folder = sibling_folder(uninterrupted, f"stopped{number}")
-        stopped = start(folder)
+        # SIGTERM itself writes a checkpoint: no other is due.
+        stopped = start(folder, *([10**6] if how == signal.SIGTERM else []))
         wait_for_first_step(stopped, folder)
         time.sleep(float(RANDOM.uniform(0.1, 0.7)) * seconds)
         os.killpg(stopped.pid, how)

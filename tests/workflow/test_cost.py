@@ -22,7 +22,8 @@ def printed_tables() -> list[str]:
 @pytest.mark.parametrize(("seeds", "number"), [("[0]", 0), ("[0, 1, 2, 3, 4]", 1)])
 def test_the_papers_study_costs_what_is_printed(tmp_path, seeds, number):
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "1", "cost"]
-    command += ["--configfile", str(ROOT / "config/paper.yaml"), "--config", f"seeds={seeds}"]
+    (tmp_path / "seeds.yaml").write_text(f"seeds: {seeds}\n")
+    command += ["--configfile", str(ROOT / "config/paper.yaml"), "seeds.yaml"]
     done = subprocess.run(command, cwd=tmp_path, env=environment_of_jobs(), capture_output=True, text=True, timeout=300)
     text = done.stdout + done.stderr
     assert done.returncode == 0, text[-6000:]

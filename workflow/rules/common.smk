@@ -742,9 +742,7 @@ def parts_of_cost():
         "study": parts_to_check(),
         "embedded": [study["networks"][network_of(model)] for model in embedding],
         "evaluated": [study["networks"][network_of(model)] for model in evaluated],
-        "stores": {
-            dataset: PATHVARS.apply(f"<results>/faces/{dataset}/store.arrow") for dataset in study["datasets"]
-        },
+        "stores": {dataset: PATHVARS.apply(f"<results>/faces/{dataset}/store.arrow") for dataset in study["datasets"]},
     }
 
 

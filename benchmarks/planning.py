@@ -1,6 +1,7 @@
 """A dry run of ten methods × five seeds × five benchmarks: how long planning takes, beside the default study's.
 
-Each dry run is `snakemake -n --quiet rules` in a process of its own, from an empty folder, so that every job has to run.
+Each dry run is `snakemake -n --quiet rules` in a process of its own, from an empty folder, so that
+every job has to run.
 """
 
 import sys

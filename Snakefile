@@ -55,7 +55,7 @@ onerror:
     show_causes_at_exit()
 
 
-# Targets, named by what they collect; all other rules, and check and reproduce, are named by a verb.
+# Targets, named by what they collect; all other rules but cost are named by a verb, also check and reproduce.
 rule all:
     default_target: True
     input:

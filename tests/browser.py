@@ -40,7 +40,7 @@ class Browser:
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.send(f"{domain}.enable")
         self.send("Network.emulateNetworkConditions", offline=True, latency=0, downloadThroughput=0, uploadThroughput=0)
-        self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+        self.resize(width, height)
 
     def __enter__(self):
         return self
@@ -84,8 +84,14 @@ class Browser:
             case "Network.loadingFailed":
                 self.problems.append(str(found)[:500])
 
+    def resize(self, width: int, height: int) -> None:
+        """Make the window so many CSS pixels large."""
+        self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+
     def open(self, path: Path) -> None:
         """Show a local file, and wait until it is loaded."""
+        self.send("Page.navigate", url="about:blank")  # or else the wait might end with the page before
+        self.wait_for("location.protocol === 'about:'")
         self.send("Page.navigate", url=path.resolve().as_uri())
         self.wait_for("document.readyState === 'complete' && location.protocol === 'file:'")
 

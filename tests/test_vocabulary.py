@@ -92,6 +92,7 @@ TARGETS = {
     "report",
     "packs",
     "pack_checks",
+    "cost",
     "crate",
     "template",
 }

@@ -109,7 +109,7 @@ def study(tmp_path_factory):
         "teacher": SMALL["teacher"] | {"snapshots": 1},
         "models": {"second": {"network": "tiny", "training": {"iterations": 3, "sampling": uniform}}},
         "methods": {
-            **dict.fromkeys(["triplet_0.4", "triplet_0.5", "triplet_matched", "triplet_distillation"]),
+            **dict.fromkeys(["triplet_0.3", "triplet_0.4", "triplet_0.5", "triplet_matched", "triplet_distillation"]),
             **{name: {"loss": name} for name in FILES},
             "two_teachers": {"loss": "two_teachers", "teachers": ["teacher", "second"]},
             "neighborhoods": {"loss": "neighborhoods", "temperature": 0.2, "label": "+ neighborhoods", **training},
@@ -124,13 +124,20 @@ def study(tmp_path_factory):
     return study
 
 
+@pytest.fixture(scope="module")
+def distillations(study):
+    """What a dry run says of every distillation, after what it says of other jobs."""
+    text = study.snakemake("results/methods/tables/methods.csv", "-n", "--forcerun", "distill").text
+    return text.split("rule distill")
+
+
 def history(study, method: str) -> pd.DataFrame:
     return pd.read_parquet(study.results / f"students/{method}/seed0/history.parquet")
 
 
 def test_every_new_method_is_a_row_with_its_cost(study):
     table = pd.read_csv(study.results / "tables/methods.csv").set_index("model")
-    assert {"student", "triplet_0.3", *FILES, "neighborhoods", "multi_step_kd", "from_second"} == set(table.index)
+    assert {"student", *FILES, "neighborhoods", "multi_step_kd", "from_second"} == set(table.index)
     assert table.loc["neighborhoods", "label"] == "+ neighborhoods"
     assert set(table.index[table.family == "train from scratch"]) == {"scratch", "multi_step_kd"}
     first, batch, faces = 3 * 16, 4 * 3, 60
@@ -157,11 +164,10 @@ def test_methods_get_what_they_ask_for(study):
     assert len(history(study, "neighborhoods")) == 2
 
 
-def test_class_centers_are_those_of_the_teachers_classifier(study):
+def test_class_centers_are_those_of_the_teachers_classifier(study, distillations):
     centers = load_file(study.results / "teacher/seed0/loss.safetensors")["class_centers"]
     assert centers.shape == (6, 32)
-    text = study.snakemake("results/methods/tables/methods.csv", "-n", "--forcerun", "distill").text
-    job = next(job for job in text.split("rule distill") if "wildcards: method=centers," in job)
+    job = next(job for job in distillations if "wildcards: method=centers," in job)
     assert "teacher/seed0/loss.safetensors" in job
     assert "class_means" not in job
 
@@ -171,10 +177,9 @@ def test_margins_of_another_teacher_are_its_own(study):
     assert (study.results / "calibration/models/second/squared_euclidean.seed0.json").is_file()
 
 
-def test_start_is_that_of_the_method(study):
+def test_start_is_that_of_the_method(study, distillations):
     student = load_file(study.results / "student/seed0/weights.safetensors")
-    text = study.snakemake("results/methods/tables/methods.csv", "-n", "--forcerun", "distill").text
-    jobs = {re.search(r"method=([\w.]+)", job)[1]: job for job in text.split("rule distill")[1:]}
+    jobs = {re.search(r"method=([\w.]+)", job)[1]: job for job in distillations[1:]}
     starts = {name for name, job in jobs.items() if "student/seed0/weights.safetensors" in job}
     assert jobs.keys() - starts == {"scratch", "multi_step_kd"}
     assert student.keys() == load_file(study.results / "students/scratch/seed0/weights.safetensors").keys()

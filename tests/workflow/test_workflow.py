@@ -200,46 +200,53 @@ def tab_to(browser: Browser, condition: str) -> None:
     raise AssertionError(f"the keyboard does not reach {condition}")
 
 
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    """One window for all tests that open the report."""
+    with Browser(tmp_path_factory.mktemp("browser"), 1280, 800) as browser:
+        yield browser
+
+
 @pytest.mark.parametrize("width", [400, 1280])
-def test_report_opens_offline_at_any_width_without_a_problem(study, tmp_path, width):
-    with Browser(tmp_path, width, 800) as browser:
-        browser.open(study.results / "report.html")
+def test_report_opens_offline_at_any_width_without_a_problem(study, browser, width):
+    browser.resize(width, 800)
+    browser.open(study.results / "report.html")
+    browser.wait_for(FRONT_PAGE)
+    assert browser.evaluate("document.documentElement.scrollWidth") <= width
+    text = browser.evaluate("document.querySelector('.front-page').innerText")
+    for answer in ("Which method is best?", "No verdict: 1 run", "16 people in 1 run", "jobs"):
+        assert answer in text
+    linked = browser.evaluate("[...document.querySelectorAll('[data-item]')].map(link => link.dataset.item)")
+    assert len(linked) >= 10
+    for item in linked:
+        browser.evaluate("app.setView({navbarMode: 'menu', content: 'metadata'})")
         browser.wait_for(FRONT_PAGE)
-        assert browser.evaluate("document.documentElement.scrollWidth") <= width
-        text = browser.evaluate("document.querySelector('.front-page').innerText")
-        for answer in ("Which method is best?", "No verdict: 1 run", "16 people in 1 run", "jobs"):
-            assert answer in text
-        linked = browser.evaluate("[...document.querySelectorAll('[data-item]')].map(link => link.dataset.item)")
-        assert len(linked) >= 10
-        for item in linked:
-            browser.evaluate("app.setView({navbarMode: 'menu', content: 'metadata'})")
-            browser.wait_for(FRONT_PAGE)
-            browser.evaluate(f"document.querySelector('[data-item=\"{item}\"]').click()")
-            browser.wait_for(is_shown(item))
-        assert not browser.problems
+        browser.evaluate(f"document.querySelector('[data-item=\"{item}\"]').click()")
+        browser.wait_for(is_shown(item))
+    assert not browser.problems
 
 
-def test_keyboard_reaches_every_item_of_the_report(study, tmp_path):
-    with Browser(tmp_path, 1280, 800) as browser:
-        browser.open(study.results / "report.html")
-        browser.wait_for(FRONT_PAGE)
-        tab_to(browser, "active.dataset.item !== undefined")
+def test_keyboard_reaches_every_item_of_the_report(study, browser):
+    browser.resize(1280, 800)
+    browser.open(study.results / "report.html")
+    browser.wait_for(FRONT_PAGE)
+    tab_to(browser, "active.dataset.item !== undefined")
+    browser.press("Enter")
+    browser.wait_for("document.querySelector('iframe') !== null")
+    for category, items in browser.evaluate("categories").items():
+        tab_to(browser, "active.closest('nav ol li') !== null && active.closest('li').matches(':first-child')")
         browser.press("Enter")
-        browser.wait_for("document.querySelector('iframe') !== null")
-        for category, items in browser.evaluate("categories").items():
-            tab_to(browser, "active.closest('nav ol li') !== null && active.closest('li').matches(':first-child')")
+        browser.wait_for(FRONT_PAGE)
+        tab_to(browser, f"active.innerText.trim() === {category!r}")
+        browser.press("Enter")
+        seen = []
+        for _ in items["Other"]:
+            tab_to(browser, "active.matches('td [role=group] a:first-child')")
             browser.press("Enter")
-            browser.wait_for(FRONT_PAGE)
-            tab_to(browser, f"active.innerText.trim() === {category!r}")
-            browser.press("Enter")
-            seen = []
-            for _ in items["Other"]:
-                tab_to(browser, "active.matches('td [role=group] a:first-child')")
-                browser.press("Enter")
-                seen.append(browser.evaluate("app.state.resultPath"))
-                browser.wait_for(is_shown(seen[-1]))
-            assert sorted(seen) == sorted(items["Other"])
-        assert not browser.problems
+            seen.append(browser.evaluate("app.state.resultPath"))
+            browser.wait_for(is_shown(seen[-1]))
+        assert sorted(seen) == sorted(items["Other"])
+    assert not browser.problems
 
 
 def test_finished_study_is_handed_on_in_one_file(study):

@@ -13,3 +13,20 @@ rule check:
         folder=lambda wildcards: PATHVARS.apply("<results>"),
     script:
         "../scripts/check.py"
+
+
+# Say what the study costs on GPUs, before anything is acquired. As check, it has no output, so that it always answers.
+rule cost:
+    log:
+        "<results>/logs/cost.log",
+    conda:
+        "../../envs/networks.yaml"
+    resources:
+        mem_mb=memory_of("template"),
+        runtime=minutes_of("template"),
+    params:
+        parts=lambda wildcards: parts_of_cost(),
+        title=study["study"],
+        table=lambda wildcards: PATHVARS.apply("<results>/cost.csv"),
+    script:
+        "../scripts/cost.py"

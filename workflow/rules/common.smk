@@ -735,9 +735,22 @@ def parts_to_check():
     }
 
 
+def parts_of_cost():
+    """What the cost of a study follows from; see the library's CostParts."""
+    embedding = [path.removeprefix("<results>/").partition("/seed")[0] for path in TEACHER_EMBEDDINGS]
+    runs = {**ABLATION_CONTEXT["runs"], **REPORT_CONTEXT["runs"]}
+    evaluated = [model for model in runs if model not in SCORED_ELSEWHERE for _ in dict.fromkeys(runs[model])]
+    return {
+        "study": parts_to_check(),
+        "embedded": [study["networks"][network_of(model)] for model in embedding],
+        "evaluated": [study["networks"][network_of(model)] for model in evaluated],
+        "stores": {dataset: PATHVARS.apply(f"<results>/faces/{dataset}/store.arrow") for dataset in study["datasets"]},
+    }
+
+
 def check_local_files():
     """Stop if something that the user brings is not there; `check` finds it, too, with everything else."""
-    if any(job.rule.name == "check" for job in workflow.dag.jobs):
+    if any(job.rule.name in ("check", "cost") for job in workflow.dag.jobs):
         return
     try:
         local_files.check_files(study, Path(PATHVARS.apply("<results>")))

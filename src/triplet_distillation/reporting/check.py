@@ -104,6 +104,15 @@ class StudyParts:
     execution: dict[str, Any]
     embedding_models: int
 
+    @classmethod
+    def from_dict(cls, parts: dict[str, Any]) -> "StudyParts":
+        """From plain data, as rules pass it."""
+        nested: dict[str, Any] = {
+            "benchmarks": {name: BenchmarkParts(**each) for name, each in parts["benchmarks"].items()},
+            "trainings": {name: TrainingParts(**each) for name, each in parts["trainings"].items()},
+        }
+        return cls(**parts | nested)
+
 
 @dataclass
 class Found:

@@ -100,3 +100,11 @@ def test_missing_rows_are_not_called_finished(tmp_path):
     ):
         growing.append(ROWS[:10])
     assert not (tmp_path / "r.npy").exists()
+
+
+def test_blocks_are_all_rows_in_order(file, monkeypatch):
+    assert [len(block) for block in file.blocks()] == [50]
+    monkeypatch.setattr(row_files, "BLOCK", 7 * ROWS[0].nbytes + 1)
+    blocks = list(file.blocks())
+    assert [len(block) for block in blocks] == [7] * 7 + [1]
+    assert np.array_equal(np.concatenate(blocks), ROWS)

@@ -7,9 +7,10 @@ import json
 import os
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -91,12 +92,24 @@ def recorded_digest(path: str | Path, record: Mapping) -> str:
     return record["sha256"] if record.items() >= file_stamp(path).items() else file_digest(path)
 
 
-def array_digest(arrays: Mapping[str, np.ndarray]) -> str:
+class ArrayInBlocks(Protocol):
+    """An array that is larger than memory, such as a :class:`.row_files.RowFile`."""
+
+    dtype: np.dtype
+    shape: tuple[int, ...]
+
+    def blocks(self) -> Iterator[np.ndarray]:
+        """All rows in order, some at a time."""
+        ...
+
+
+def array_digest(arrays: Mapping[str, np.ndarray | ArrayInBlocks]) -> str:
     """SHA-256 (hex) of named arrays: their names, types, shapes and bits, in the order of their names."""
     found = hashlib.sha256()
     for name, array in sorted(arrays.items()):
         found.update(f"{name} {array.dtype} {array.shape} ".encode())
-        found.update(np.ascontiguousarray(array).data)
+        for block in [array] if isinstance(array, np.ndarray) else array.blocks():
+            found.update(np.ascontiguousarray(block).data)
     return found.hexdigest()
 
 

@@ -8,7 +8,7 @@ import contextlib
 import math
 import os
 import weakref
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,8 @@ from triplet_distillation.files import locked, read_json, write_json
 
 SAVE_EVERY = 2**25
 """Bytes after which a growing file says how far it is: what a killed job loses at most."""
+BLOCK = 2**24
+"""Bytes of a file that are in memory together, where all of them are read."""
 
 
 class RowFile:
@@ -46,6 +48,12 @@ class RowFile:
 
     def __reduce__(self):
         return RowFile, (self.path,)
+
+    def blocks(self) -> Iterator[np.ndarray]:
+        """All rows in order, as many at a time as :data:`BLOCK` bytes hold, but at least one."""
+        size = max(1, BLOCK // max(1, self._row_bytes))
+        for start in range(0, len(self), size):
+            yield self.read(np.arange(start, min(start + size, len(self))))
 
     def read(self, rows: np.ndarray) -> np.ndarray:
         """The rows [N, ...] at ``rows`` [N]; those that follow each other in the file are read at once.

@@ -2,10 +2,12 @@
 
 import hashlib
 import os
+import tracemalloc
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from triplet_distillation import provenance, row_files
 from triplet_distillation.evaluation import embed as embed_module
@@ -119,3 +121,21 @@ def test_sidecar_has_the_checksum_so_that_nobody_computes_it_again(small_store, 
     path.write_bytes(path.read_bytes()[:-1] + b"!")
     os.utime(path, (1, 1))
     assert provenance.recorded_digest(path, record) == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+class Constant(nn.Module):
+    """Long embeddings at once."""
+
+    def forward(self, images):
+        return torch.ones(len(images), 8192)
+
+
+def test_embeddings_are_in_memory_once(small_store):
+    rows = np.zeros(500, int)
+    tracemalloc.start()
+    embeddings = embed(Constant(), FaceStore(small_store), rows, torch.device("cpu"), batch_size=4)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert embeddings.shape == (500, 2, 8192)
+    assert (embeddings == 1).all()
+    assert peak < 1.5 * embeddings.nbytes

@@ -4,6 +4,7 @@ import hashlib
 import os
 import pickle
 import struct
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -356,3 +357,10 @@ def test_rewritten_pack_is_identical(datasets, tmp_path):
     rewritten = TrainingPack(tmp_path)
     assert rewritten.identity_ranges() == opened.identity_ranges()
     assert (tmp_path / "train.rec").read_bytes() == (folder / "train.rec").read_bytes()
+
+
+def test_a_pack_is_not_mapped_into_memory(pack):
+    """Mapped pages count as memory of the process, up to the size of the pack."""
+    opened = TrainingPack(pack)
+    assert [opened.face(number) for number in opened.images] == FACES
+    assert "train.rec" not in Path("/proc/self/maps").read_text()

@@ -4,6 +4,7 @@ import errno
 import os
 import pickle
 import tracemalloc
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -151,3 +152,22 @@ def test_shards_of_different_data_sets_are_not_merged(tmp_path):
         store.write(tmp_path / name, make_faces(1, 1), {"detector": name})
     with pytest.raises(ValueError, match="different data sets"):
         store.merge([str(tmp_path / "0"), str(tmp_path / "1")], tmp_path / "all.arrow")
+
+
+def test_columns_are_read_without_mapping_the_images_around_them(tmp_path):
+    faces = [make_faces(1, 1)[0]._replace(label=number, source=f"{number}.png") for number in range(3000)]
+    store.write(tmp_path / "s.arrow", faces, {})
+    opened = store.FaceStore(tmp_path / "s.arrow")
+    assert opened.column("label").tolist() == list(range(3000))
+    assert np.array_equal(opened.column("landmarks"), np.stack([face.landmarks for face in faces]), equal_nan=True)
+    assert opened.text("source").to_pylist() == [face.source for face in faces]
+    assert opened.codes("identity")[0].tolist() == [0] * 3000
+    assert mapped_kilobytes(tmp_path / "s.arrow") == 0
+
+
+def mapped_kilobytes(path):
+    """How much of a file is in this process's memory."""
+    lines = iter(Path("/proc/self/smaps").read_text().splitlines())
+    found = [next(line for line in lines if line.startswith("Rss:")).split()[1] for each in lines if str(path) in each]
+    assert found, "the store is not mapped at all"
+    return sum(map(int, found))

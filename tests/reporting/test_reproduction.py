@@ -4,10 +4,12 @@ import json
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
 from onnx import TensorProto, helper
 
+from triplet_distillation import provenance, row_files
 from triplet_distillation.faces import store
 from triplet_distillation.files import write_json
 from triplet_distillation.networks import weights
@@ -147,3 +149,20 @@ def test_class_means_and_the_state_of_a_loss_have_hashes(tmp_path):
     loss_files.write_class_means(str(tmp_path / "training_set.parquet"), str(tmp_path / "teacher.npy"), means)
     loss_files.write_loss_state(state, torch.nn.Linear(2, 3), {"digest": "a"})
     assert content_hashes(means).keys() == content_hashes(state).keys() == {"content"}
+
+
+def test_embeddings_are_hashed_in_blocks_with_the_digest_of_the_whole(tmp_path, monkeypatch):
+    embeddings = np.random.default_rng(0).normal(size=(50, 2, 3)).astype(np.float32)
+    np.save(tmp_path / "embeddings.npy", embeddings)
+    monkeypatch.setattr(row_files, "BLOCK", 100)
+    whole = provenance.array_digest({"": embeddings})
+    assert content_hashes(str(tmp_path / "embeddings.npy")) == {"content": whole[: reproduction.DIGITS]}
+
+
+def test_text_of_a_store_has_the_digest_of_python_objects():
+    names = ["anna", "it's", "Zoë", "", "anna"]
+    numbers = np.arange(5)
+    in_chunks = {"name": pa.chunked_array([names[:2], [], names[2:]], pa.string()), "number": numbers}
+    objects = {"name": np.array(names, object), "number": numbers}
+    assert reproduction._columns_digest(in_chunks) == reproduction._columns_digest(objects)
+    assert reproduction._columns_digest(in_chunks) != reproduction._columns_digest({**objects, "name": numbers})

@@ -1,12 +1,16 @@
 """The 1000 triplets and the margins measured from them (§4.1)."""
 
+import subprocess
+import sys
 import tracemalloc
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from triplet_distillation import tabular
+from triplet_distillation.losses.distances import DISTANCES
 from triplet_distillation.row_files import RowFile
 from triplet_distillation.settings import CalibrationSettings
 from triplet_distillation.tabular import read_table, write_table
@@ -100,3 +104,48 @@ def test_calibration_reads_the_faces_of_its_triplets_alone(tmp_path, monkeypatch
     assert sum(read) <= 3000
     assert peak < 10 * 2**20
     assert len(read_table(outputs[1])) == 1000
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("distance", DISTANCES)
+def test_distances_without_pytorch_have_its_bits(distance, dtype):
+    random = np.random.default_rng(0)
+    cosine = np.concatenate([random.uniform(-1, 1, 100_001), 1 - 10.0 ** random.uniform(-9, -1, 10_000), [-1, 0, 1]])
+    cosine = cosine.astype(dtype)
+    expected = DISTANCES[distance](torch.from_numpy(cosine)).numpy()
+    found = calibration.TEACHER_DISTANCES[distance](cosine)
+    assert found.dtype == expected.dtype
+    assert np.array_equal(found, expected)
+
+
+CALIBRATE = """
+import sys
+import numpy as np
+import pandas as pd
+from triplet_distillation.row_files import growing_file
+from triplet_distillation.settings import CalibrationSettings
+from triplet_distillation.training.calibration import write_calibration
+
+folder, faces = sys.argv[1], 300_000
+with growing_file(f"{folder}/teacher.npy", (faces, 2, 64), "") as growing:
+    block = np.random.default_rng(0).normal(size=(10_000, 2, 64)).astype(np.float32)
+    block /= np.linalg.norm(block, axis=2, keepdims=True)
+    for _ in range(faces // len(block)):
+        growing.append(block)
+rows = np.arange(faces)
+table = pd.DataFrame({"row": rows, "label": (rows // 60).astype(np.int32)})
+table.to_parquet(f"{folder}/training_set.parquet")
+outputs = f"{folder}/margins.json", f"{folder}/triplets.csv"
+settings = CalibrationSettings(1000, "measured", [0.0, 1.0])
+write_calibration(f"{folder}/training_set.parquet", f"{folder}/teacher.npy", settings, "euclidean", 0, outputs)
+peak = next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))
+print("torch" in sys.modules, peak)
+"""
+
+
+def test_calibration_takes_less_than_300_mib_because_it_does_without_pytorch(tmp_path):
+    command = [sys.executable, "-c", CALIBRATE, str(tmp_path)]
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    loaded, peak = output.split()[-2:]
+    assert loaded == "False"
+    assert int(peak) < 300 * 1024

@@ -10,6 +10,9 @@ use rule template as calibrate with:
         name="calibrate/{further}{distance}.seed{seed}",
     conda:
         "../../envs/networks.yaml"
+    resources:
+        mem_mb=memory_of("calibrate"),
+        runtime=minutes_of("calibrate"),
     params:
         script="calibrate.py",
         settings=study["calibration"],
@@ -28,6 +31,9 @@ use rule template as match_margin with:
         name="match_margin/{method}.seed{seed}",
     conda:
         "../../envs/networks.yaml"
+    resources:
+        mem_mb=memory_of("match_margin"),
+        runtime=minutes_of("match_margin"),
     params:
         script="match_margin.py",
         settings=lambda wildcards: {

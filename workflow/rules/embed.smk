@@ -35,6 +35,9 @@ use rule template as average_embeddings with:
         name="average_embeddings/{further}seed{seed}",
     conda:
         "../../envs/networks.yaml"
+    resources:
+        mem_mb=memory_of("average_embeddings"),
+        runtime=minutes_of("average_embeddings"),
     params:
         script="average_embeddings.py",
         code=lambda wildcards: code("average_embeddings.py"),

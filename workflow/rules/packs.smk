@@ -32,6 +32,9 @@ use rule template as export_verification_pack with:
         benchmark="|".join(PAIRS_OF_FACES) or NEVER_MATCHES,
     conda:
         "../../envs/faces.yaml"
+    resources:
+        mem_mb=memory_of("export_verification_pack"),
+        runtime=minutes_of("export_verification_pack"),
     params:
         script="export_verification_pack.py",
         code=lambda wildcards: code("export_verification_pack.py"),
@@ -89,6 +92,9 @@ use rule template as check_training_pack with:
         name="check_training_pack/{dataset}",
     conda:
         "../../envs/faces.yaml"
+    resources:
+        mem_mb=memory_of("check_training_pack"),
+        runtime=minutes_of("check_training_pack"),
     params:
         script="check_training_pack.py",
         code=lambda wildcards: code("check_training_pack.py"),

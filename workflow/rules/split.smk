@@ -12,6 +12,9 @@ use rule template as make_pairs with:
         name="make_pairs/{benchmark}.round{round}",
     conda:
         "../../envs/faces.yaml"
+    resources:
+        mem_mb=memory_of("make_pairs"),
+        runtime=minutes_of("make_pairs"),
     params:
         script="make_pairs.py",
         protocol=lambda wildcards: protocol(wildcards.benchmark, wildcards.round),
@@ -33,6 +36,9 @@ use rule template as list_test_faces with:
         name="list_test_faces/{benchmark}.round{round}",
     conda:
         "../../envs/faces.yaml"
+    resources:
+        mem_mb=memory_of("list_test_faces"),
+        runtime=minutes_of("list_test_faces"),
     params:
         script="list_test_faces.py",
         protocol=lambda wildcards: protocol(wildcards.benchmark, wildcards.round),
@@ -52,6 +58,9 @@ use rule template as make_training_set with:
         name="make_training_set/round{round}",
     conda:
         "../../envs/faces.yaml"
+    resources:
+        mem_mb=memory_of("make_training_set"),
+        runtime=minutes_of("make_training_set"),
     params:
         script="make_training_set.py",
         minimum_images=study["training_data"]["minimum_images"],

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from triplet_distillation.embeddings import check_embeddings
 from triplet_distillation.evaluation.embed import embed_images
 from triplet_distillation.evaluation.fusion import face_embeddings
 from triplet_distillation.faces import align
@@ -19,7 +20,6 @@ from triplet_distillation.faces.sources import SourceImage
 from triplet_distillation.faces.sources.folder import as_text, find_images, in_words
 from triplet_distillation.faces.store import NO_FACE
 from triplet_distillation.networks import Network, weights
-from triplet_distillation.networks.finite import check_embeddings
 from triplet_distillation.networks.onnx_teacher import ONNXTeacher
 
 BATCH_SIZE = 32

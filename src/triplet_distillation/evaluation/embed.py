@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import nn
 
+from triplet_distillation.embeddings import check_embeddings
 from triplet_distillation.evaluation.kept_embeddings import KeptEmbeddings
 from triplet_distillation.faces.store import FaceStore
 from triplet_distillation.logs import progress, summary
 from triplet_distillation.networks import weights
 from triplet_distillation.networks.execution import setup_device
-from triplet_distillation.networks.finite import check_embeddings
 from triplet_distillation.networks.weights import normalize_pixels
 from triplet_distillation.settings import ExecutionSettings
 from triplet_distillation.tabular import read_table
@@ -44,7 +44,16 @@ def embed(
     Raises:
         ValueError: an embedding cannot be normalized; the message names the model and the first such face.
     """
-    return np.concatenate(list(embed_batches(network, store, rows, device, batch_size, model)))
+    batches = embed_batches(network, store, rows, device, batch_size, model)
+    first = next(batches)
+    # Not a list of batches: small arrays between those of the images keep the memory of all of them in use.
+    embeddings = np.empty((len(rows), *first.shape[1:]), first.dtype)
+    embeddings[: len(first)] = first
+    start = len(first)
+    for batch in batches:
+        embeddings[start : start + len(batch)] = batch
+        start += len(batch)
+    return embeddings
 
 
 def embed_batches(

@@ -5,9 +5,10 @@ Both contain aligned, encoded 112×112 faces, which are passed on byte for byte.
 
 import importlib
 import io
-import mmap
+import os
 import pickle
 import struct
+import weakref
 from array import array
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -40,7 +41,7 @@ class Record(NamedTuple):
 
 
 class TrainingPack:
-    """``train.rec`` with ``train.idx``, memory-mapped: record i is read without reading the others.
+    """``train.rec`` with ``train.idx``: record i is read without reading the others.
 
     Two kinds of packs are read. InsightFace's own begin with a record that says which records are images and which
     are the ranges of identities. Those that mxnet's ``im2rec`` makes have images only, under any numbers.
@@ -65,10 +66,12 @@ class TrainingPack:
             if not (self.folder / name).is_file():
                 raise PackError(f"{self.folder / name} is missing: a training pack has {' and '.join(PACK_FILES)}")
         self._path = self.folder / "train.rec"
-        with self._path.open("rb") as opened:
-            if not self._path.stat().st_size:
-                raise PackError(f"{self._path} is empty")
-            self._map = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
+        self._size = self._path.stat().st_size
+        if not self._size:
+            raise PackError(f"{self._path} is empty")
+        # Not mapped: mapped pages count as memory of the process, up to the size of the pack.
+        self._descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        weakref.finalize(self, os.close, self._descriptor)
         self._numbers, self._offsets = self._read_index(self.folder / "train.idx")
         bounds = self._bounds()
         self.images = range(1, bounds[0]) if bounds else self._numbers
@@ -147,20 +150,20 @@ class TrainingPack:
             raise PackError(f"{self.folder / 'train.idx'} has no record {number}")
         position, kind = int(self._offsets[place]), None
         while kind not in (0, 3):
-            if position < 0 or position + 8 > len(self._map):
+            if position < 0 or position + 8 > self._size:
                 raise PackError(f"{self._path} ends before record {number} (offset {position}): it is truncated")
-            magic, packed = struct.unpack_from("<II", self._map, position)
+            magic, packed = struct.unpack("<II", os.pread(self._descriptor, 8, position))
             if magic != MAGIC:
                 raise PackError(
                     f"{self._path}: no record starts at offset {position}, where train.idx has record {number}: "
                     "the two files are from different packs"
                 )
             kind, length = packed >> 29, packed & ((1 << 29) - 1)
-            if position + 8 + length > len(self._map):
+            if position + 8 + length > self._size:
                 raise PackError(f"{self._path} ends within record {number} (offset {position}): it is truncated")
             if kind in (2, 3):
                 yield MAGIC_BYTES
-            yield self._map[position + 8 : position + 8 + length]
+            yield os.pread(self._descriptor, length, position + 8)
             position += 8 + (length + 3) // 4 * 4
 
     def identity_ranges(self) -> list[range]:

@@ -19,6 +19,7 @@ of the faces with its checksum.
 """
 
 import json
+import mmap
 import os
 import weakref
 from collections.abc import Iterable, Iterator
@@ -34,6 +35,8 @@ from triplet_distillation.files import atomic_write, link_or_copy
 DETECTION_STATUS = {0: "one face", 1: "several faces", 2: "no face"}
 ONE_FACE, SEVERAL_FACES, NO_FACE = DETECTION_STATUS
 ROWS_PER_BATCH = 1024
+BATCHES_MAPPED = 256
+"""Batches after whose opening the process gives their pages back: the kernel maps 64 KB where a few bytes are read."""
 SCHEMA = pa.schema(
     [
         ("image", pa.binary()),
@@ -119,16 +122,24 @@ class FaceStore:
 
     def __init__(self, path: str | Path):
         self.path = str(path)
-        try:
-            mapped = pa.memory_map(self.path)
-            self._reader = pa.ipc.open_file(mapped)
-            self.metadata = json.loads(self._reader.schema.metadata[b"faces"])
-        except (pa.ArrowInvalid, KeyError, TypeError) as error:
-            raise ValueError(f"{path} is not a face store ({error}); delete it and run the workflow again") from error
-        self._table = self._reader.read_all()
-        self._images = [_places(chunk, mapped) for chunk in self._table.column("image").chunks]
         self._descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         weakref.finalize(self, os.close, self._descriptor)
+        try:
+            mapped = mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ)
+            content = pa.py_buffer(mapped)
+            reader = pa.ipc.open_file(content)
+            self.metadata = json.loads(reader.schema.metadata[b"faces"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{path} is not a face store ({error}); delete it and run the workflow again") from error
+        self._start = content.address
+        batches = []
+        for number in range(reader.num_record_batches):
+            batches.append(reader.get_batch(number))
+            if len(batches) % BATCHES_MAPPED == 0:
+                mapped.madvise(mmap.MADV_DONTNEED)
+        self._table = pa.Table.from_batches(batches, reader.schema)
+        self._images = [self._places(batch.column("image")) for batch in batches]
+        mapped.madvise(mmap.MADV_DONTNEED)
 
     def __len__(self) -> int:
         return self._table.num_rows
@@ -138,10 +149,24 @@ class FaceStore:
 
     def column(self, name: str) -> np.ndarray:
         """A whole column as a NumPy array (``landmarks`` as [N, 10])."""
-        column = self._table.column(name)
+        column = self._read(name)
+        return column.to_numpy().reshape(-1, 10) if name == "landmarks" else column.to_numpy()
+
+    def _read(self, name: str) -> pa.ChunkedArray:
+        """A column (of landmarks, all numbers in a row), read as :meth:`encoded` is: a mapped one would also bring the
+        images around it into memory."""
+        chunks = self._table.column(name).chunks
         if name == "landmarks":
-            return column.combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(-1, 10)
-        return column.to_numpy()
+            chunks = [chunk.flatten() for chunk in chunks]
+        found = [
+            pa.Array.from_buffers(each.type, len(each), [self._content(one) for one in each.buffers()], 0, each.offset)
+            for each in chunks
+        ]
+        return pa.chunked_array(found, pa.float32() if name == "landmarks" else SCHEMA.field(name).type)
+
+    def _content(self, buffer: pa.Buffer | None) -> pa.Buffer | None:
+        """A copy of a mapped buffer; there is none of which values are missing, because none are."""
+        return buffer and pa.py_buffer(os.pread(self._descriptor, buffer.size, buffer.address - self._start))
 
     def value(self, name: str, index: int):
         """One cell of a column, as a Python object."""
@@ -156,6 +181,12 @@ class FaceStore:
         batch, row = divmod(int(index), ROWS_PER_BATCH)
         start, offsets = self._images[batch]
         return os.pread(self._descriptor, int(offsets[row + 1] - offsets[row]), start + int(offsets[row]))
+
+    def _places(self, images: pa.BinaryArray) -> tuple[int, np.ndarray]:
+        """Where the images of a batch begin in the file, and their offsets [rows + 1] from there."""
+        _, offsets, content = images.buffers()
+        start = content.address - self._start
+        return start, np.frombuffer(offsets, np.int32)[images.offset : images.offset + len(images) + 1]
 
     def image(self, index: int) -> np.ndarray:
         """Face ``index`` as RGB uint8 [112, 112, 3].
@@ -177,7 +208,7 @@ class FaceStore:
         """
         known: dict[str, int] = {}
         codes, start = np.empty(len(self), np.int32), 0
-        for chunk in self._table.column(name).chunks:
+        for chunk in self._read(name).chunks:
             encoded = chunk.dictionary_encode()
             numbers = [known.setdefault(text, len(known)) for text in encoded.dictionary.to_pylist()]
             codes[start : start + len(chunk)] = np.array(numbers, np.int32)[encoded.indices.to_numpy()]
@@ -185,8 +216,8 @@ class FaceStore:
         return codes, np.array(list(known), object)
 
     def text(self, name: str) -> pa.ChunkedArray:
-        """A column of text as it is in the file, without a Python object for each cell."""
-        return self._table.column(name)
+        """A column of text, without a Python object for each cell."""
+        return self._read(name)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """All rows in order, as they are in the file, of which one batch is in memory."""
@@ -194,14 +225,6 @@ class FaceStore:
             reader = pa.ipc.open_file(opened)
             for number in range(reader.num_record_batches):
                 yield reader.get_batch(number)
-
-
-def _places(images: pa.BinaryArray, mapped: pa.MemoryMappedFile) -> tuple[int, np.ndarray]:
-    """Where the images of a batch begin in the file, and their offsets [rows + 1] from there."""
-    _, offsets, content = images.buffers()
-    mapped.seek(0)
-    start = content.address - mapped.read_buffer(1).address
-    return start, np.frombuffer(offsets, np.int32)[images.offset : images.offset + len(images) + 1]
 
 
 def join(paths: Iterable[str | Path], output: str | Path, metadata: dict, *, may_be_empty: bool = False) -> int:

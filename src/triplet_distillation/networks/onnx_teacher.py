@@ -10,8 +10,8 @@ import onnx
 import onnxruntime
 import torch
 
+from triplet_distillation.embeddings import check_embeddings
 from triplet_distillation.networks import Network
-from triplet_distillation.networks.finite import check_embeddings
 from triplet_distillation.networks.weights import first_line, to_pixels
 
 log = logging.getLogger(__name__)

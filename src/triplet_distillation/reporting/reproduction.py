@@ -2,7 +2,7 @@
 
 import hashlib
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import onnx
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 from safetensors.numpy import load_file
 
@@ -19,6 +20,7 @@ from triplet_distillation.logs import summary
 from triplet_distillation.networks.weights import read_metadata
 from triplet_distillation.portable import is_portable
 from triplet_distillation.provenance import array_digest, cpu_name, digest, file_digest
+from triplet_distillation.row_files import RowFile
 
 VERSIONS = ("torch", "numpy", "opencv-python-headless", "pillow", "pandas", "scipy", "onnx", "onnxscript")
 """Another version of one of these can change results."""
@@ -88,7 +90,7 @@ def content_hashes(path: str) -> dict[str, str]:
             trained = array_digest(load_file(path))[:DIGITS]
             return {"initial": initial[:DIGITS], "trained": trained} if initial else {"content": trained}
         case Path(suffix=".npy"):
-            return {"content": array_digest({"": np.load(path, mmap_mode="r")})[:DIGITS]}
+            return {"content": array_digest({"": RowFile(path)})[:DIGITS]}
         case Path(name="history.parquet"):
             rows = _read_parquet(path).to_dict("records")
             return {"steps": "".join(digest({k: float(v).hex() for k, v in row.items()})[:STEP_DIGITS] for row in rows)}
@@ -111,7 +113,11 @@ def _store_digest(store: FaceStore) -> str:
     images = hashlib.sha256()
     for row in range(len(store)):
         images.update(hashlib.sha256(store.encoded(row)).digest())
-    columns = {field.name: store.column(field.name) for field in SCHEMA if field.name != "image"}
+    columns: dict[str, np.ndarray | pa.ChunkedArray] = {
+        field.name: store.text(field.name) if pa.types.is_string(field.type) else store.column(field.name)
+        for field in SCHEMA
+        if field.name != "image"
+    }
     return digest([images.hexdigest(), _columns_digest(columns)])
 
 
@@ -119,13 +125,16 @@ def _read_parquet(path: str) -> pd.DataFrame:
     return pq.read_table(path).to_pandas()
 
 
-def _columns_digest(columns: dict[str, np.ndarray]) -> str:
-    """Digest of columns of numbers or text."""
-    numbers = {name: column for name, column in columns.items() if column.dtype.kind in "biuf"}
+def _columns_digest(columns: Mapping[str, np.ndarray | pa.ChunkedArray]) -> str:
+    """Digest of columns of numbers or text; that of a face store is not in memory as Python's objects."""
+    arrays = {name: column for name, column in columns.items() if isinstance(column, np.ndarray)}
+    numbers = {name: column for name, column in arrays.items() if column.dtype.kind in "biuf"}
     texts = hashlib.sha256()
     for name in sorted(columns.keys() - numbers.keys()):
-        for text in columns[name]:
-            texts.update(f"{name} {text!r}\n".encode())
+        column = columns[name]
+        for chunk in [column] if isinstance(column, np.ndarray) else column.chunks:
+            for text in chunk.tolist():
+                texts.update(f"{name} {text!r}\n".encode())
     return digest([array_digest(numbers), texts.hexdigest()])
 
 

@@ -4,12 +4,10 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-import torch
 
+from triplet_distillation.embeddings import check_embeddings
 from triplet_distillation.files import read_json, write_json
 from triplet_distillation.logs import summary
-from triplet_distillation.losses.distances import DISTANCES
-from triplet_distillation.networks.finite import check_embeddings
 from triplet_distillation.provenance import library_versions
 from triplet_distillation.row_files import RowFile
 from triplet_distillation.settings import CalibrationSettings
@@ -18,6 +16,29 @@ from triplet_distillation.training import sampling
 
 PAPER_MARGINS = (0.2, 0.5)
 """m_min and m_max in the paper."""
+
+
+def _euclidean(cosine: np.ndarray) -> np.ndarray:
+    square = np.maximum(2 - 2 * cosine, 1e-12).astype(np.float64)
+    return (square * (1 / np.sqrt(square))).astype(cosine.dtype)
+
+
+def _angular(cosine: np.ndarray) -> np.ndarray:
+    import torch  # the bits of its atan2 are not NumPy's
+
+    from triplet_distillation.losses.distances import DISTANCES
+
+    return DISTANCES["angular"](torch.from_numpy(cosine)).numpy()
+
+
+TEACHER_DISTANCES = {
+    "squared_euclidean": lambda cosine: 2 - 2 * cosine,
+    "euclidean": _euclidean,
+    "cosine": lambda cosine: 1 - cosine,
+    "angular": _angular,
+}
+"""Those of :mod:`.distances` with the same bits, as far as possible without PyTorch, which takes four times as much
+memory as the rest of a calibration."""
 
 
 def draw_triplets(labels: np.ndarray, num_triplets: int, seed: int) -> np.ndarray:
@@ -98,7 +119,7 @@ def measure(teacher: np.ndarray, triplets: np.ndarray, distance: str) -> pd.Data
     Args:
         teacher: L2-normalized embeddings of the training set, [N, D].
         triplets: [M, 3] positions of anchor, positive, negative.
-        distance: a key of :data:`.distances.DISTANCES`.
+        distance: a key of :data:`TEACHER_DISTANCES`.
 
     Returns:
         ``anchor, positive, negative, anchor_positive_distance, anchor_negative_distance, d``.
@@ -106,7 +127,7 @@ def measure(teacher: np.ndarray, triplets: np.ndarray, distance: str) -> pd.Data
     anchor, positive, negative = (teacher[column] for column in triplets.T)
 
     def distances(others: np.ndarray) -> np.ndarray:
-        return DISTANCES[distance](torch.from_numpy((anchor * others).sum(axis=1))).numpy()
+        return TEACHER_DISTANCES[distance]((anchor * others).sum(axis=1))
 
     table = pd.DataFrame(triplets, columns=["anchor", "positive", "negative"])
     table["anchor_positive_distance"] = distances(positive)

@@ -18,8 +18,9 @@ import psutil
 import torch
 from torch import nn
 
+from triplet_distillation.embeddings import invalid_embeddings
 from triplet_distillation.losses import Loss, Step
-from triplet_distillation.networks.finite import invalid_embeddings, invalid_tensors
+from triplet_distillation.networks.finite import invalid_tensors
 from triplet_distillation.networks.weights import normalize_pixels
 from triplet_distillation.settings import ALWAYS_LOGGED, ExecutionSettings
 from triplet_distillation.training.batches import Batch

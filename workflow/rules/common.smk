@@ -737,7 +737,7 @@ def parts_to_check():
 
 def parts_of_cost():
     """What the cost of a study follows from; see the library's CostParts."""
-    embedding = [path.removeprefix("<results>/").partition("/seed")[0] for path in TEACHER_EMBEDDINGS]
+    embedding = [path.removeprefix("<results>/").partition(f"{os.sep}seed")[0] for path in TEACHER_EMBEDDINGS]
     runs = {**ABLATION_CONTEXT["runs"], **REPORT_CONTEXT["runs"]}
     evaluated = [model for model in runs if model not in SCORED_ELSEWHERE for _ in dict.fromkeys(runs[model])]
     return {

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from triplet_distillation.files import atomic_write
 from triplet_distillation.provenance import library_versions
 
-ROWS_PER_BLOCK = 2**16
+ROWS_PER_BLOCK = 2**12
 CSV_RULES = "which has one line per row, cells separated by commas, and double quotes around a cell with a comma"
 
 

@@ -18,6 +18,7 @@ class Demand(NamedTuple):
 DEMANDS = {
     name: Demand(**demand) for name, demand in yaml.safe_load((ROOT / "workflow/resources.yaml").read_text()).items()
 }
+SNAKEMAKE_MB = 300  # a scheduler counts the Snakemake that runs the job on its node as well
 GROWTH = 1.5  # from one try to the next, twice; further tries follow preemptions rather than a lack of anything
 RESUMED = ("train",)  # what needs no more time in a further try, because it resumes from its checkpoint
 
@@ -42,11 +43,12 @@ def demand_function(name, amount, amount_per_gb):
     """An input function for a resource: what the rule asks for, and more with further tries."""
     demand = DEMANDS[name]
     fixed, more = getattr(demand, amount), getattr(demand, amount_per_gb)
+    own = SNAKEMAKE_MB if amount == "mb" else 0
 
     def demanded(wildcards, input, attempt):
         needed = fixed + (more * gigabytes(input, demand.inputs) if more else 0)
         resumed = name in RESUMED and amount == "minutes"
-        return round(needed * (1 if resumed else GROWTH ** min(attempt - 1, 2)))
+        return own + round(needed * (1 if resumed else GROWTH ** min(attempt - 1, 2)))
 
     return demanded
 

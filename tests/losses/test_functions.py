@@ -56,5 +56,6 @@ def bits(whose, mode):
 
 @pytest.mark.skipif(not torch.backends.mkl.is_available(), reason="PyTorch without MKL")
 def test_values_and_gradients_do_not_depend_on_mkl():
-    assert bits("pytorchs", "COMPATIBLE") != bits("pytorchs", "AVX2")
     assert bits("ours", "COMPATIBLE") == bits("ours", "AVX2")
+    if bits("pytorchs", "COMPATIBLE") == bits("pytorchs", "AVX2"):
+        pytest.skip("MKL rounds alike in both modes on this CPU, so that this proves nothing")

@@ -161,4 +161,5 @@ def bits(mode):
 def test_weights_embeddings_and_gradients_do_not_depend_on_mkl():
     (ours, exact), (ours_on_another, exact_on_another) = bits("COMPATIBLE"), bits("AVX2")
     assert ours == ours_on_another
-    assert exact != exact_on_another
+    if exact == exact_on_another:
+        pytest.skip("MKL rounds alike in both modes on this CPU, so that this proves nothing")

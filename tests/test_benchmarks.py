@@ -32,7 +32,7 @@ def test_scale_runs_the_workflows_own_scripts_with_inputs_that_their_rules_count
         assert (FOLDER.parent / f"workflow/scripts/{job.script}.py").is_file(), stage
         assert set(demands[job.rule].get("inputs", [])) <= job.input.keys(), stage
     for rule in demands:
-        assert f'memory_of("{rule}")' in rules, rule
+        assert f'memory_of("{rule}"' in rules, rule
         assert f'minutes_of("{rule}")' in rules, rule
 
 

@@ -39,8 +39,8 @@ def as_list(paths):
     return [paths] if isinstance(paths, str) else list(paths)
 
 
-def demand_function(name, amount, amount_per_gb):
-    """An input function for a resource: what the rule asks for, and more with further tries."""
+def demand_function(name, amount, amount_per_gb, processes=1):
+    """An input function for a resource: what the rule asks for each of its processes, and more with further tries."""
     demand = DEMANDS[name]
     fixed, more = getattr(demand, amount), getattr(demand, amount_per_gb)
     own = SNAKEMAKE_MB if amount == "mb" else 0
@@ -48,14 +48,14 @@ def demand_function(name, amount, amount_per_gb):
     def demanded(wildcards, input, attempt):
         needed = fixed + (more * gigabytes(input, demand.inputs) if more else 0)
         resumed = name in RESUMED and amount == "minutes"
-        return own + round(needed * (1 if resumed else GROWTH ** min(attempt - 1, 2)))
+        return own + round(needed * processes * (1 if resumed else GROWTH ** min(attempt - 1, 2)))
 
     return demanded
 
 
-def memory_of(name):
-    """The resource ``mem_mb`` of a rule."""
-    return demand_function(name, "mb", "mb_per_gb")
+def memory_of(name, processes=1):
+    """The resource ``mem_mb`` of a rule whose jobs have so many processes on a machine."""
+    return demand_function(name, "mb", "mb_per_gb", processes)
 
 
 def minutes_of(name):

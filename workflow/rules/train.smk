@@ -16,7 +16,7 @@ use rule template as train with:
         "../../envs/networks.yaml"
     threads: TRAINING_THREADS
     resources:
-        mem_mb=memory_of("train"),
+        mem_mb=memory_of("train", study["execution"]["processes"]),
         runtime=minutes_of("train"),
         gpu=TRAINING_GPUS,
     params:

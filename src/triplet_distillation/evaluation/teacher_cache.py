@@ -12,7 +12,7 @@ from triplet_distillation.files import write_json
 from triplet_distillation.logs import summary
 from triplet_distillation.networks import weights
 from triplet_distillation.networks.execution import setup_device
-from triplet_distillation.provenance import digest, file_digest, file_record, library_versions
+from triplet_distillation.provenance import digest, file_digest, file_record, file_stamp, library_versions
 from triplet_distillation.row_files import growing_file
 from triplet_distillation.settings import ExecutionSettings
 
@@ -47,7 +47,14 @@ def write_teacher_embeddings(
     }
     shape = (len(store), 2, network.embedding_size)
     model = weights.describe(metadata, weights_path)
-    settings = {"execution": dataclasses.asdict(execution), "batch_size": BATCH_SIZE, "code": code}
+    settings = {
+        "execution": dataclasses.asdict(execution),
+        "batch_size": BATCH_SIZE,
+        "code": code,
+        "shape": shape,
+        # A store that was made again may say the same of itself, although its faces differ.
+        "store_file": file_stamp(store_path),
+    }
     with growing_file(output, shape, digest(made_of | settings)) as growing:
         if growing.rows:
             log.info("resuming from face %d of %d", growing.rows, len(store))

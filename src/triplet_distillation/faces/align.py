@@ -144,7 +144,7 @@ def build_store(
     files = [__file__, *([inspect.getfile(type(detector))] if detector else [])]
     decided |= {"images": _digest_of_images(images, labels), "code": [code_version(file) for file in files]}
     unfinished = Path(output).with_name(f".{Path(output).name}.unfinished")
-    with locked(unfinished / "lock"):
+    with locked(unfinished.with_suffix(".lock"), remove=True):
         _start_or_resume(unfinished, digest(decided))
         batches = progress(_batches(images, batch_size), "align", "batch", -(-len(images) // batch_size))
         aligner = Aligner(Path(root), detector, labels)
@@ -167,14 +167,14 @@ def _digest_of_images(images: Iterable[SourceImage], labels: Mapping[str, int]) 
 
 def _start_or_resume(folder: Path, decided_by: str) -> None:
     """Empty a folder of portions that was made in another way."""
+    folder.mkdir(parents=True, exist_ok=True)
     record = folder / "decided_by.json"
     if record.is_file() and read_json(record) == decided_by:
         log.info("resumes from %s", folder)
         return
     for path in folder.iterdir():
-        if path.name != "lock":
-            log.warning("%s belongs to other images, settings or versions: it is removed", path)
-            path.unlink()
+        log.warning("%s belongs to other images, settings or versions: it is removed", path)
+        path.unlink()
     write_json(record, decided_by)
 
 

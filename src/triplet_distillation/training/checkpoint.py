@@ -25,6 +25,8 @@ KEEP_LAST = 2
 
 def save(folder: Path, digest: str, step: int, state: dict) -> None:
     """Write ``state`` (tensors and plain data) after ``step`` steps, and remove all but the newest checkpoints."""
+    for killed in folder.glob(".step*.pt"):  # of whichever step: the folder's lock keeps other trainings out
+        killed.unlink()
     with atomic_write(folder / f"step{step:08d}.pt") as temporary:
         torch.save({"digest": digest, "libraries": library_versions(), "state": state}, temporary)
     for old in _newest_first(folder)[KEEP_LAST:]:
@@ -64,7 +66,7 @@ class Writer:
         self._thread.shutdown()
         try:
             self._wait()
-        except OSError as error:
+        except Exception as error:  # PyTorch has no one kind for a full disk
             if kind is None:
                 raise
             log.warning("the last checkpoint could not be written: %s", error)  # another error is on its way

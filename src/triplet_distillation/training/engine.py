@@ -130,7 +130,8 @@ def train(network: Network, criterion: Loss, batches: BatchDataset, context: Tra
             unread.append(train_step(state, context, batch, step))
             done = step + 1
             due = done % settings.checkpoint_every == 0 or done == iterations
-            if not (due or done in context.snapshots or done % READ_EVERY[device.type] == 0):
+            told_to_stop = dist.world_size == 1 and stop_requested()  # several processes must agree on the step
+            if not (due or told_to_stop or done in context.snapshots or done % READ_EVERY[device.type] == 0):
                 continue
             for record in read_records(unread):
                 history.append(record)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from triplet_distillation.files import locked, read_json, symlink_or_copy, write_json
 from triplet_distillation.logs import summary
-from triplet_distillation.provenance import digest, file_digest, library_versions
+from triplet_distillation.provenance import digest, file_digest, file_record, library_versions, recorded_digest
 
 RECORD = "made.json"
 """Says what decided a shared result; it is written last, so that a folder without it is incomplete."""
@@ -61,14 +61,9 @@ def _record(kept: Iterable[Path], seconds: float, decided: dict) -> dict:
     return {
         "made": datetime.datetime.now().astimezone().isoformat(timespec="microseconds"),
         "seconds": round(seconds, 3),
-        "files": {path.name: {**_stamp(path), "sha256": file_digest(path)} for path in kept},
+        "files": {path.name: file_record(path) for path in kept},
         "decided_by": decided,
     }
-
-
-def _stamp(path: Path) -> dict[str, int]:
-    """Size and time (s) of a file."""
-    return {"size": path.stat().st_size, "time": int(path.stat().st_mtime)}
 
 
 def _is_unchanged(path: Path) -> bool:
@@ -79,10 +74,8 @@ def _is_unchanged(path: Path) -> bool:
     record = path.parent / RECORD
     if not record.is_file() or not path.is_file():
         return False
-    then, now = read_json(record)["files"].get(path.name, {}), _stamp(path)
-    if then.get("size") != now["size"]:
-        return False
-    return then["time"] == now["time"] or then["sha256"] == file_digest(path)
+    then = read_json(record)["files"].get(path.name, {})
+    return then.get("size") == path.stat().st_size and then["sha256"] == recorded_digest(path, then)
 
 
 def remove_broken_links(folder: str | Path) -> None:
